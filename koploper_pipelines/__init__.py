@@ -1,0 +1,5 @@
+"""Dagster data platform for the koploperdeals of a Dutch province.
+
+Raw experiment data becomes cleaned datasets, indicators, evaluation tables and published tables,
+with a data-quality gate on every step. Start reading at `build.py`.
+"""

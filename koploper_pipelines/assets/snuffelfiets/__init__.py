@@ -1,0 +1,32 @@
+"""Snuffelfiets (Fietsend Meetnet): bicycles that measure the air, from raw rows to published figures.
+
+Here belongs what is particular to this experiment: its tables, and the choices that could have been made
+otherwise. The rules themselves are in `methods/snuffelfiets/`.
+"""
+
+from typing import Literal
+
+from pydantic_settings import SettingsConfigDict
+
+from koploper_pipelines.settings import ExperimentSettings
+
+
+class SnuffelfietsSettings(ExperimentSettings):
+    """The experiment's choices, as `KOPLOPER_SNUFFELFIETS_*`; facts behind the defaults in docs/snuffelfiets.md."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="KOPLOPER_SNUFFELFIETS_")
+
+    apparaat_tijdzone: str = "UTC"
+    """Zone of the device clock: the firmware writes GPS time."""
+    opwarmen_metingen: int = 5
+    """Measurements after a PM read failure that do not count yet."""
+    nul_pm: Literal["een", "laten", "weglaten"] = "een"
+    """A zero of firmware 1.x is below detection: becomes 1 µg/m³ (RIVM's rule), stays 0, or is set aside."""
+    pm25_maximum_ug_m3: float = 150.0
+    """Above this a measurement is not believed."""
+    rit_pauze_min: float = 10.0
+    """A longer pause between riding stretches starts another ride."""
+    min_apparaten: int = 5
+    """Devices behind every figure about people."""
+    max_aandeel: float = 0.30
+    """Largest share of one device in a figure about people."""

@@ -1,0 +1,122 @@
+"""Raw: the rows of the inbox as they came, with device numbers replaced by keyed hashes.
+
+Here belong the layout of the CKAN export and what is done on landing. Nothing is judged or converted here:
+that is the cleaned layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from koploper_pipelines.gates.gate import Offered
+from koploper_pipelines.gates.table import Step, gated_table
+from koploper_pipelines.resources.inbox import DroppedFile, count_lines, dropped_files, read_csv
+from koploper_pipelines.resources.lake import UNKNOWN
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from koploper_pipelines.gates.step import Platform
+
+TABLE = "snuffelfiets/raw/metingen"
+CKAN_COLUMNS = (
+    "_id", "entity_id", "recording_timestamp", "receive_timestamp", "acc_max", "error_code",
+    "horizontal_accuracy", "humidity", "latitude", "longitude", "no2", "pm10", "pm1_0", "pm2_5", "pressure",
+    "temperature", "version_major", "version_minor", "vertical_accuracy", "voc", "voltage",
+)  # fmt: skip
+IGNORED = ("_full_text",)
+UNKNOWN_DEVICE = "onbekend"
+
+
+@dataclass(frozen=True)
+class CkanFile:
+    """One dropped export, to be landed on its own."""
+
+    file: DroppedFile
+    platform: Platform
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.file.name
+
+    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered:
+        """All rows as text, with the device as keyed hash; raises SchemaMismatch when it is no CKAN export."""
+        with self.file.opened() as (path, content):
+            rows = read_csv(con, path, self.name, CKAN_COLUMNS, IGNORED)
+            lines = count_lines(path) - 1
+        key = self.platform.settings.subkey("apparaat")
+        landed = self.platform.clock.now().isoformat()
+        pseudonyms = _pseudonyms(con, rows, key)
+        others = ", ".join(f'r."{c}"' for c in CKAN_COLUMNS if c != "entity_id")
+        # A day that cannot be: the clock was never set, or jumped. Such rows wait under no day.
+        made = con.sql(
+            f"SELECT '{content}' AS bestand, r.rij, TIMESTAMPTZ '{landed}' AS geland_op,"
+            " CASE WHEN opname BETWEEN DATE '2018-01-01' AND ontvangst + INTERVAL 1 DAY"
+            f" AND ontvangst <= TIMESTAMPTZ '{landed}'::TIMESTAMP + INTERVAL 1 DAY THEN opname::DATE END AS opnamedatum,"
+            f" coalesce(p.apparaat, '{UNKNOWN_DEVICE}') AS apparaat, {others}"
+            " FROM (SELECT *, TRY_CAST(recording_timestamp AS TIMESTAMP) AS opname,"
+            " TRY_CAST(receive_timestamp AS TIMESTAMP) AS ontvangst FROM rows) r"
+            " LEFT JOIN pseudonyms p USING (entity_id)"
+        )
+        days = made.query("m", f"SELECT DISTINCT coalesce(opnamedatum::VARCHAR, '{UNKNOWN}') FROM m").fetchall()
+        return Offered(
+            made,
+            partitions=sorted(d for (d,) in days),
+            controls={"rijen_na_landing": _rows_so_far(self.platform) + lines},
+            file=content,
+            notes={"bestand": self.name},
+        )
+
+    def accepted(self) -> None:
+        """Delete the original (or keep it encrypted)."""
+        self.file.accept()
+
+    def refused(self, report: str) -> None:
+        """Put the original aside with the report."""
+        self.file.refuse(report)
+
+
+@gated_table(TABLE, lands=True, kinds=("csv", "delta"))
+def metingen(step: Step) -> Iterator[CkanFile]:
+    """Each new file in the inbox; one whose contents have landed before is only cleared away."""
+    platform = step.platform
+    for file in dropped_files(platform.settings, "snuffelfiets"):
+        if _has_landed(platform, file):
+            file.accept()
+        else:
+            yield CkanFile(file, platform)
+
+
+def _has_landed(platform: Platform, file: DroppedFile) -> bool:
+    from koploper_pipelines.gates.gate import SchemaMismatch
+
+    if not platform.lake.exists(TABLE):
+        return False
+    try:
+        with file.opened() as (_, content):
+            return content in platform.lake.head(TABLE).files
+    except SchemaMismatch:
+        # Not readable, so never landed: the delivery says why.
+        return False
+
+
+def _rows_so_far(platform: Platform) -> int:
+    return platform.lake.rows(TABLE, platform.lake.head(TABLE).version) if platform.lake.exists(TABLE) else 0
+
+
+def _pseudonyms(
+    con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, key: bytes
+) -> duckdb.DuckDBPyRelation:
+    """A keyed hash for each device number; without the installation's key nobody can make or reverse it."""
+    import pyarrow as pa
+
+    devices = [d for (d,) in rows.query("r", "SELECT DISTINCT entity_id FROM r").fetchall() if d and d.strip()]
+    hashed = [hmac.new(key, d.strip().encode(), hashlib.sha256).hexdigest()[:32] for d in devices]
+    return con.from_arrow(
+        pa.table({"entity_id": pa.array(devices, pa.string()), "apparaat": pa.array(hashed, pa.string())})
+    )

@@ -1,0 +1,225 @@
+"""A gated table as a Dagster asset: key, columns, checks and partitions from its contract.
+
+Here belongs the translation between Dagster's events and a run of a table (`step.py`). One op per asset;
+its checks are evaluated before the rows are committed, so a failed critical one leaves no materialisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from koploper_pipelines.contracts import Column, Contract, Rule
+from koploper_pipelines.gates.audit import Verdict
+from koploper_pipelines.gates.gate import SchemaMismatch
+from koploper_pipelines.gates.step import Platform, Report, RulesFailed, RunStep, audit, run_table
+from koploper_pipelines.gates.table import GatedTable
+from koploper_pipelines.resources.lake import UntrustedTable
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2018-01-01", timezone="Europe/Amsterdam", end_offset=1)
+"""Measurement days; the first bicycle measured in 2018."""
+NIGHT_TAG = "koploper/nacht"
+POOL = "lake"
+AGAIN = "opnieuw"
+
+
+def asset_key(path: str) -> dg.AssetKey:
+    """`experiment/layer/table` as an asset key."""
+    return dg.AssetKey(path.split("/"))
+
+
+def to_asset(table: GatedTable) -> dg.AssetsDefinition:
+    """The Dagster asset of a table."""
+    contract = table.contract
+    key = asset_key(table.path)
+    partitions = DAYS if contract.partition_kind == "dag" and not table.lands else None
+    spec = dg.AssetSpec(
+        key,
+        deps=[asset_key(p) for p in dict.fromkeys([*(r.table for r in table.reads), *table.after])],
+        description=_description(contract),
+        group_name=contract.experiment,
+        owners=[contract.owner],
+        kinds=set(table.kinds),
+        tags={"laag": contract.layer, "contract": contract.version},
+        code_version=table.code,
+        metadata={
+            "dagster/column_schema": _column_schema(contract),
+            "dagster/table_name": contract.sql_name,
+            "contract": dg.MetadataValue.path(f"koploper_pipelines/contracts/{contract.path}.yaml"),
+        },
+        partitions_def=partitions,
+    )
+    checks = [
+        dg.AssetCheckSpec(
+            rule.name,
+            asset=key,
+            blocking=rule.is_blocking,
+            description=f"{rule.description} {rule.reason}",
+            metadata={"dimensie": rule.dimension, "reikwijdte": rule.scope, "ernst": rule.severity},
+        )
+        for rule in contract.rules
+    ]
+
+    @dg.multi_asset(
+        name=table.path.replace("/", "__"),
+        specs=[spec],
+        check_specs=checks,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
+        # Checks report only when something was judged; a night without news judges nothing.
+        can_subset=True,
+        pool=POOL,
+        required_resource_keys={"platform"},
+        config_schema={
+            AGAIN: dg.Field(
+                bool, default_value=False, description="Make the chosen partitions again, also when nothing changed."
+            )
+        },
+    )
+    def run(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        yield from _run(context, table, key)
+
+    return run
+
+
+def _run(context: dg.AssetExecutionContext, table: GatedTable, key: dg.AssetKey) -> Iterator[Any]:
+    platform: Platform = context.resources.platform
+    has_days = context.has_partition_key or context.has_partition_key_range
+    is_daily = table.contract.partition_kind == "dag" and not table.lands
+    try:
+        if key not in context.selected_asset_keys:
+            yield from _checks(key, _audit_as_it_is(platform, table))
+            return
+        report = run_table(
+            platform,
+            table,
+            run_id=context.run_id,
+            night=context.run.tags.get(NIGHT_TAG),
+            chosen=list(context.partition_keys) if has_days and is_daily else None,
+            again=bool(context.op_execution_context.op_config[AGAIN]),
+        )
+    except (UntrustedTable, RulesFailed, SchemaMismatch) as error:
+        # Nothing to retry: a person must look.
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    yield from _checks(key, _merged([v for o in report.outcomes for v in o.verdicts]))
+    if not report.passed:
+        raise dg.Failure(description=_why(table, report), metadata=_facts(report), allow_retries=False)
+    yield dg.MaterializeResult(asset_key=key, metadata=_facts(report))
+
+
+def _audit_as_it_is(platform: Platform, table: GatedTable) -> list[Verdict]:
+    """Today's rules on the table as it stands, for a run of the checks alone."""
+    step = RunStep(platform, platform.plan(), table, ())
+    try:
+        head = platform.lake.head(table.path)
+        rows = step.con.from_arrow(platform.lake.dataset(table.path, head.version))
+        return audit(platform, table.contract, step.con, rows, sorted(head.partitions))
+    finally:
+        step.con.close()
+
+
+def _merged(verdicts: list[Verdict]) -> list[Verdict]:
+    """One verdict a rule: of several files, the first that did not pass, else the last."""
+    chosen: dict[str, Verdict] = {}
+    for verdict in verdicts:
+        earlier = chosen.get(verdict.rule.name)
+        if earlier is None or earlier.passed:
+            chosen[verdict.rule.name] = verdict
+    return list(chosen.values())
+
+
+def _checks(key: dg.AssetKey, verdicts: list[Verdict]) -> Iterator[dg.AssetCheckResult]:
+    for verdict in verdicts:
+        rule = verdict.rule
+        # Rows of a critical row rule are set aside and the table goes on without them: a warning.
+        sets_aside = rule.scope == "rij" and verdict.evaluable
+        is_error = not verdict.evaluable or (rule.is_blocking and not sets_aside)
+        metadata: dict[str, Any] = {
+            "regel": rule.description,
+            "waarom": rule.reason,
+            "dimensie": rule.dimension,
+            "beoordeeld": verdict.judged,
+            "afwijkend": verdict.unexpected,
+        }
+        if verdict.observed is not None:
+            metadata["gemeten"] = verdict.observed
+        if verdict.partitions:
+            metadata["tegengehouden"] = ", ".join(verdict.partitions)
+        if verdict.examples:
+            columns = list(dict.fromkeys(c for e in verdict.examples for c in e))
+            metadata["voorbeelden"] = dg.MetadataValue.table(
+                records=[dg.TableRecord({c: e.get(c, "") for c in columns}) for e in verdict.examples]
+            )
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=rule.name,
+            passed=verdict.passed,
+            severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+            description=verdict.message or None,
+            metadata=metadata,
+        )
+
+
+def _why(table: GatedTable, report: Report) -> str:
+    committed = [o for o in report.outcomes if o.version is not None]
+    kept = "; de overige dagen zijn wel vastgelegd" if committed else "; de vorige versie blijft staan"
+    return f"{table.path}: de poort bleef dicht{kept}. {report.failures}"
+
+
+def _facts(report: Report) -> dict[str, Any]:
+    if report.nothing_new:
+        return {"uitkomst": report.message, **({"overgeslagen": ", ".join(report.skipped)} if report.skipped else {})}
+    rows = sum(o.rows for o in report.outcomes)
+    facts: dict[str, Any] = {
+        "dagster/row_count" if report.partitions in ((), ("*",)) else "dagster/partition_row_count": rows,
+        "rijen_in_quarantaine": sum(o.quarantined for o in report.outcomes),
+        "uitkomst": "gereed" if report.passed else "tegengehouden",
+    }
+    if report.partitions and report.partitions != ("*",):
+        facts["partities"] = f"{len(report.partitions)}: {report.partitions[0]} … {report.partitions[-1]}"
+    if versions := [o.version for o in report.outcomes if o.version is not None]:
+        facts["versie"] = versions[-1]
+    return facts | {k: v for k, v in report.notes.items() if v is not None}
+
+
+def _description(contract: Contract) -> str:
+    empty = f"\n\nMag leeg zijn: {contract.empty_because}" if contract.empty_because else ""
+    limits = f"\n\n{contract.limitations}" if contract.limitations else ""
+    return f"{contract.title}\n\n{contract.description}{limits}{empty}"
+
+
+def _column_schema(contract: Contract) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=c.name,
+                type=c.type,
+                description=f"{c.description} [{c.unit}]" if c.unit else c.description,
+                constraints=dg.TableColumnConstraints(
+                    nullable=not c.required,
+                    unique=contract.key == (c.name,),
+                    other=_constraints(c),
+                ),
+                tags={"privacy": c.privacy},
+            )
+            for c in contract.columns
+        ]
+    )
+
+
+def _constraints(column: Column) -> list[str]:
+    said = []
+    if column.minimum is not None:
+        said.append(f"≥ {column.minimum}")
+    if column.maximum is not None:
+        said.append(f"≤ {column.maximum}")
+    if column.pattern:
+        said.append(f"patroon {column.pattern}")
+    if column.values:
+        said.append(f"een van {', '.join(column.values)}")
+    return said
+
+
+__all__ = ["AGAIN", "DAYS", "NIGHT_TAG", "Rule", "asset_key", "to_asset"]

@@ -1,0 +1,367 @@
+"""The audit: Great Expectations judges the staged rows of one table by the rules of its contract.
+
+Here belongs the verdict per rule, with counts. What follows from it (quarantine, holding back, refusing)
+is `gate.py`'s. Great Expectations is imported here only, inside the functions that need it, and each
+audit has a context of its own: shared contexts mix up results between threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from koploper_pipelines.contracts import Contract, Expectation, Rule
+from koploper_pipelines.gates.measures import (
+    AGGREGATES,
+    ROW_CONDITIONS,
+    Measure,
+    NotEvaluable,
+    literal,
+    measure,
+    quoted,
+    resolved,
+    violated,
+)
+from koploper_pipelines.resources.lake import UNKNOWN, WHOLE
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+EXAMPLES = 5
+REDACTED = "•••"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one rule: passed, failed (for which partitions), or not evaluable."""
+
+    rule: Rule
+    passed: bool
+    evaluable: bool = True
+    judged: int = 0
+    """Rows that were looked at."""
+    unexpected: int = 0
+    """Rows that break a row rule; 0 for other rules."""
+    observed: float | None = None
+    """What was measured, for a rule on an aggregate of the whole table."""
+    partitions: tuple[str, ...] = ()
+    """Partitions that break a partition rule."""
+    message: str = ""
+    examples: tuple[Mapping[str, str], ...] = field(default=())
+
+    @property
+    def closes_gate(self) -> bool:
+        """Whether nothing at all may pass: a table rule that failed, or any rule that could not be judged."""
+        if not self.evaluable:
+            return True
+        return not self.passed and self.rule.is_blocking and self.rule.scope == "tabel"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Rows under audit: a relation of the connection, its contract, and the control totals of the step."""
+
+    con: duckdb.DuckDBPyConnection
+    relation: str
+    """Name of the table or view that holds the rows."""
+    contract: Contract
+    controls: Mapping[str, Any]
+
+    def over(self, relation: str) -> Staged:
+        """The same audit over another view of the rows."""
+        return replace(self, relation=relation)
+
+    @property
+    def partition_sql(self) -> str:
+        """The name of a row's partition, as text."""
+        return partition_sql(self.contract.partition)
+
+
+def partition_sql(column: str | None) -> str:
+    """SQL for the name of a row's partition: day or month as text, `onbekend` for NULL, `*` without any."""
+    return f"coalesce({quoted(column)}::VARCHAR, '{UNKNOWN}')" if column else f"'{WHOLE}'"
+
+
+def judge_rules(
+    staged: Staged, rules: Sequence[Rule], partitions: Sequence[str], *, rows_as_they_are: bool
+) -> list[Verdict]:
+    """A verdict for each rule, in order.
+
+    With `rows_as_they_are` Great Expectations sees the rows themselves; otherwise (and always for partition
+    rules) it sees what was measured of them in one pass. `partitions` are those that the rows stand for,
+    also the ones without rows.
+    """
+    verdicts: dict[str, Verdict] = {}
+    grouped = [r for r in rules if r.scope == "partitie"]
+    whole = [r for r in rules if r.scope != "partitie"]
+    verdicts.update({v.rule.name: v for v in _judge_measured(staged, grouped, partitions)})
+    if rows_as_they_are:
+        verdicts.update({v.rule.name: v for v in _judge_rows(staged, whole)})
+    else:
+        verdicts.update({v.rule.name: v for v in _judge_measured(staged, whole, None)})
+    return [_with_examples(staged, verdicts[r.name]) for r in rules]
+
+
+def _judge_measured(staged: Staged, rules: Sequence[Rule], partitions: Sequence[str] | None) -> list[Verdict]:
+    """Measure all rules in one pass (per partition, or over the whole) and have the measures judged."""
+    if not rules:
+        return []
+    unable: dict[str, str] = {}
+    able: dict[str, Measure] = {}
+    for rule in rules:
+        try:
+            measures = _measures(rule, staged.controls)
+            _measured(staged, measures, partitions)
+            able.update(measures)
+        except (NotEvaluable, _duckdb_error()) as error:
+            unable[rule.name] = _first_line(error)
+    frame = _measured(staged, able, partitions).df()
+    results = _validate(frame, {name: _limits(name, m) for name, m in able.items()})
+    return [
+        _unable(rule, unable[rule.name])
+        if rule.name in unable
+        else _verdict_of_measures(staged.contract, rule, frame, {k: results[k] for k in _names(rule)})
+        for rule in rules
+    ]
+
+
+def _names(rule: Rule) -> list[str]:
+    return [f"{rule.name}#{i}" for i in range(len(rule.expectations))]
+
+
+def _measures(rule: Rule, controls: Mapping[str, Any]) -> dict[str, Measure]:
+    return {
+        name: measure(resolved(expectation, controls))
+        for name, expectation in zip(_names(rule), rule.expectations, strict=True)
+    }
+
+
+def _limits(name: str, measured: Measure) -> Expectation:
+    limits = {"min_value": measured.minimum, "max_value": measured.maximum}
+    return Expectation("expect_column_values_to_be_between", {"column": name, **limits})
+
+
+def _measured(
+    staged: Staged, measures: Mapping[str, Measure], partitions: Sequence[str] | None
+) -> duckdb.DuckDBPyRelation:
+    """One row a partition (or one row in all): number of rows and each measure.
+
+    Raises a DuckDB error for a measure of a column that is not there, before any row is read.
+    """
+    columns = "".join(f", ({m.sql})::DOUBLE AS {quoted(name)}" for name, m in measures.items())
+    if partitions is None:
+        return staged.con.sql(f"SELECT '{WHOLE}' AS partitie, count(*) AS rijen{columns} FROM {staged.relation}")
+    names = ", ".join(f"({literal(p)})" for p in partitions)
+    # A partition without rows is judged too: a rule on its number of rows must see the 0.
+    return staged.con.sql(
+        f"WITH gevuld AS (SELECT {staged.partition_sql} AS partitie, count(*) AS rijen{columns}"
+        f" FROM {staged.relation} GROUP BY ALL),"
+        f" leeg AS (SELECT count(*) AS rijen{columns} FROM {staged.relation} WHERE FALSE)"
+        " SELECT * FROM gevuld UNION ALL BY NAME"
+        f" SELECT d.partitie, leeg.* FROM (VALUES {names}) d(partitie) CROSS JOIN leeg"
+        " WHERE d.partitie NOT IN (SELECT partitie FROM gevuld) ORDER BY partitie"
+    )
+
+
+def _verdict_of_measures(
+    contract: Contract, rule: Rule, frame: pd.DataFrame, results: Mapping[str, _Result]
+) -> Verdict:
+    if problem := next((r.problem for r in results.values() if r.problem), None):
+        return _unable(rule, problem)
+    judged = int(frame["rijen"].sum())
+    for name, expectation in zip(results, rule.expectations, strict=True):
+        if expectation.type not in AGGREGATES:
+            continue
+        has_no_value = frame[name].isna() & ((frame["rijen"] > 0) | (rule.scope == "tabel" and not contract.empty_because))
+        if has_no_value.any():
+            return _unable(rule, f"{expectation.type} has no value: there are no rows to take it of")
+    failed_rows = {i for r in results.values() for i in r.unexpected_index}
+    unexpected = sum(
+        int(frame[name].sum())
+        for name, e in zip(results, rule.expectations, strict=True)
+        if e.type in ROW_CONDITIONS and e.kwargs.get("mostly") is None
+    )
+    single = list(results)[0] if len(results) == 1 and len(frame) == 1 else None
+    return Verdict(
+        rule,
+        all(r.success for r in results.values()),
+        judged=judged,
+        unexpected=unexpected,
+        observed=None if single is None or frame[single].isna().all() else float(frame[single].iloc[0]),
+        partitions=tuple(str(frame["partitie"].iloc[i]) for i in sorted(failed_rows)),
+    )
+
+
+def _judge_rows(staged: Staged, rules: Sequence[Rule]) -> list[Verdict]:
+    """Have Great Expectations judge the rows themselves."""
+    if not rules:
+        return []
+    frame = staged.con.sql(f"SELECT * FROM {staged.relation}").df()
+    expectations: dict[str, Expectation] = {}
+    unable: dict[str, str] = {}
+    for rule in rules:
+        try:
+            parts = [_for_pandas(resolved(e, staged.controls), staged.contract) for e in rule.expectations]
+            expectations.update(zip(_names(rule), parts, strict=True))
+        except (NotEvaluable, KeyError) as error:
+            unable[rule.name] = _first_line(error)
+    results = _validate(frame, expectations)
+    return [
+        _unable(rule, unable[rule.name])
+        if rule.name in unable
+        else _verdict_of_rows(staged, rule, len(frame), {k: results[k] for k in _names(rule)})
+        for rule in rules
+    ]
+
+
+def _verdict_of_rows(staged: Staged, rule: Rule, judged: int, results: Mapping[str, _Result]) -> Verdict:
+    if problem := next((r.problem for r in results.values() if r.problem), None):
+        if judged == 0 and staged.contract.empty_because and all(e.type in AGGREGATES for e in rule.expectations):
+            return Verdict(rule, True, message="no rows: nothing to take it of")
+        return _unable(rule, problem)
+    if rule.scope == "rij":
+        # The rows to set aside are found with SQL: it must see what Great Expectations sees.
+        for (name, result), expectation in zip(results.items(), rule.expectations, strict=True):
+            counted = staged.con.sql(
+                f"SELECT count(*) FROM {staged.relation} WHERE {violated(expectation)}"
+            ).fetchall()[0][0]
+            if counted != result.unexpected:
+                return _unable(
+                    rule, f"{name}: Great Expectations counts {result.unexpected} rows, the database {counted}"
+                )
+    only = next(iter(results.values()))
+    return Verdict(
+        rule,
+        all(r.success for r in results.values()),
+        judged=judged,
+        unexpected=sum(r.unexpected for r in results.values()),
+        observed=only.observed if len(results) == 1 else None,
+    )
+
+
+def _for_pandas(expectation: Expectation, contract: Contract) -> Expectation:
+    """Limits on dates and moments as such: a contract writes them as text."""
+    import pandas as pd
+
+    column = expectation.kwargs.get("column")
+    if column is None or contract.column(column).type not in ("date", "timestamp"):
+        return expectation
+    kwargs = {k: pd.Timestamp(v) if k in ("min_value", "max_value") else v for k, v in expectation.kwargs.items()}
+    return Expectation(expectation.type, kwargs)
+
+
+# -- Great Expectations --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Result:
+    success: bool
+    unexpected: int
+    unexpected_index: tuple[int, ...]
+    observed: float | None
+    problem: str | None
+
+
+def _validate(frame: pd.DataFrame, expectations: Mapping[str, Expectation]) -> dict[str, _Result]:
+    """Validate a frame in a fresh context; a result for each named expectation."""
+    import os
+
+    # Read when the package is imported: nothing is ever sent from here.
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+    import great_expectations.expectations as gxe
+
+    if not expectations:
+        return {}
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    batch = (
+        context.data_sources.add_pandas("staged")
+        .add_dataframe_asset("rows")
+        .add_batch_definition_whole_dataframe("all")
+        .get_batch({"dataframe": frame})
+    )
+    suite = gx.ExpectationSuite(
+        name="contract",
+        expectations=[
+            getattr(gxe, _camel(e.type))(**e.kwargs, meta={"name": name}) for name, e in expectations.items()
+        ],
+    )
+    results: dict[str, _Result] = {}
+    for outcome in batch.validate(suite, result_format="COMPLETE").results:
+        config = outcome.expectation_config
+        assert config is not None and config.meta is not None
+        results[config.meta["name"]] = _result(outcome)
+    return results
+
+
+def _result(outcome: Any) -> _Result:
+    detail = outcome.result or {}
+    observed = detail.get("observed_value")
+    problem = _problem(outcome.exception_info)
+    is_number = isinstance(observed, int | float) and not isinstance(observed, bool)
+    return _Result(
+        success=bool(outcome.success),
+        unexpected=int(detail.get("unexpected_count") or 0),
+        unexpected_index=tuple(int(i) for i in detail.get("unexpected_index_list") or ()),
+        observed=float(observed) if is_number and observed == observed else None,
+        problem=problem or (None if outcome.success or detail else "Great Expectations gave no result"),
+    )
+
+
+def _problem(info: Any) -> str | None:
+    """The exception in a result, however deep it is nested; None when the rule could be evaluated."""
+    if not isinstance(info, dict):
+        return None
+    if info.get("raised_exception"):
+        return _first_line(str(info.get("exception_message") or "an exception"))
+    return next((p for nested in info.values() if (p := _problem(nested))), None)
+
+
+def _camel(snake: str) -> str:
+    return "".join(part.capitalize() for part in snake.split("_"))
+
+
+# -- Shared --------------------------------------------------------------------------------------------------
+
+
+def _unable(rule: Rule, why: str) -> Verdict:
+    return Verdict(rule, False, evaluable=False, message=f"could not be evaluated: {why}")
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0][:300]
+
+
+def _duckdb_error() -> type[Exception]:
+    import duckdb
+
+    return duckdb.Error
+
+
+def _with_examples(staged: Staged, verdict: Verdict) -> Verdict:
+    """A few of the rows that break a row rule: key and value, with what could identify a person redacted."""
+    if verdict.passed or not verdict.evaluable or verdict.rule.scope != "rij":
+        return verdict
+    contract = staged.contract
+    examples: list[Mapping[str, str]] = []
+    for expectation in verdict.rule.expectations:
+        shown = list(dict.fromkeys([*contract.key, *_columns(expectation)]))
+        found = staged.con.sql(
+            f"SELECT {', '.join(quoted(c) + '::VARCHAR' for c in shown)} FROM {staged.relation}"
+            f" WHERE {violated(expectation)} LIMIT {EXAMPLES - len(examples)}"
+        ).fetchall()
+        hidden = {c for c in shown if contract.column(c).privacy != "geen"}
+        examples += [
+            {c: REDACTED if c in hidden else str(v)[:60] for c, v in zip(shown, row, strict=True)} for row in found
+        ]
+        if len(examples) >= EXAMPLES:
+            break
+    return replace(verdict, examples=tuple(examples))
+
+
+def _columns(expectation: Expectation) -> list[str]:
+    kwargs = expectation.kwargs
+    return [kwargs[k] for k in ("column", "column_A", "column_B") if k in kwargs]

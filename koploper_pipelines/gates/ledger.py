@@ -1,0 +1,82 @@
+"""The quality ledger: what every gate did and what every rule said, kept for good.
+
+Here belongs appending and reading the ledger, a Delta table beside the lake's tables. It decides nothing:
+the trust of readers lies in the stamps of the tables themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from koploper_pipelines.resources.lake import Lake
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = "_kwaliteit/grootboek"
+COMPACT_EVERY = 100
+
+Event = Literal["begonnen", "regel", "gereed", "geweigerd", "afgebroken"]
+
+FIELDS: Mapping[str, str] = {
+    "gang": "string",
+    "tijd": "timestamp",
+    "run_id": "string",
+    "nacht": "string",
+    "tabel": "string",
+    "gebeurtenis": "string",
+    "bron": "string",
+    "contract_versie": "string",
+    "regels_hash": "string",
+    "regel": "string",
+    "omschrijving": "string",
+    "ernst": "string",
+    "dimensie": "string",
+    "reikwijdte": "string",
+    "is_geslaagd": "bool",
+    "is_te_beoordelen": "bool",
+    "beoordeeld": "int64",
+    "afwijkend": "int64",
+    "waarde": "float64",
+    "partities": "string",
+    "toelichting": "string",
+    "voorbeelden": "string",
+    "rijen_in": "int64",
+    "rijen": "int64",
+    "rijen_in_quarantaine": "int64",
+    "versie": "int64",
+    "vingerafdrukken": "string",
+}
+
+
+class Ledger:
+    """Appends to and reads the quality ledger of one lake."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def append(self, moment: datetime, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Add entries (fields of `FIELDS`; what is left out is NULL) in one commit."""
+        import pyarrow as pa
+
+        types = {"string": pa.string(), "timestamp": pa.timestamp("us", "UTC"), "bool": pa.bool_()}
+        types |= {"int64": pa.int64(), "float64": pa.float64()}
+        schema = pa.schema([(name, types[kind]) for name, kind in FIELDS.items()])
+        rows = [{**dict.fromkeys(FIELDS), "tijd": moment, **e} for e in entries]
+        version = self._lake.append_unstamped(TABLE, pa.Table.from_pylist(rows, schema=schema))
+        if version and version % COMPACT_EVERY == 0:
+            self._lake.compact(TABLE)
+
+    def read(self, where: str = "TRUE") -> pd.DataFrame:
+        """Entries for which a SQL condition over `FIELDS` holds, oldest first; no rows before the first gate."""
+        import duckdb
+        import pandas as pd
+
+        if not self._lake.exists(TABLE):
+            return pd.DataFrame(columns=list(FIELDS))
+        with duckdb.connect() as con:
+            con.sql("SET TimeZone = 'UTC'")
+            con.register("grootboek", self._lake.newest(TABLE))
+            return con.sql(f"SELECT * FROM grootboek WHERE {where} ORDER BY tijd, gang, regel").df()

@@ -1,0 +1,175 @@
+"""From riding measurements to passages: a ride through a cell of 100 m in a clock hour.
+
+Here belongs where riding measurements lie (RD New, the CBS grid), which of them lie so near the ends of
+their ride that they would tell where a rider lives, and their sums. Means over riders, corrections and
+minimum counts belong to the indicators made from passages.
+
+A passage is the smallest unit kept after cleaning: medians, distinct counts and clustered intervals do
+not add up over days, but all of them follow from passages.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+CELL_M = 100
+HOME_CELL_M = 500
+"""Ends of rides within one such cell are taken for the same place."""
+
+
+@dataclass(frozen=True)
+class ZoneRules:
+    """Size of the zones around the ends of rides.
+
+    Raises ValueError unless the end of a ride always lies in its own zone.
+    """
+
+    zone_radius_m: float = 250.0
+    max_offset_m: float = 150.0
+    """The zone covers at least `zone_radius_m - max_offset_m` in every direction from the end."""
+
+    def __post_init__(self) -> None:
+        """Refuse a zone that can leave the end of the ride outside."""
+        if not (math.isfinite(self.zone_radius_m) and 0 <= self.max_offset_m < self.zone_radius_m):
+            raise ValueError(f"{self}: expected finite numbers with 0 <= max_offset_m < zone_radius_m")
+
+
+def to_rd(
+    longitude: NDArray[np.float64], latitude: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """WGS84 degrees to RD New metres (EPSG:28992), x and y of the same shape; accurate to 1 m."""
+    x, y = Transformer.from_crs("EPSG:4326", "EPSG:28992", always_xy=True).transform(longitude, latitude)
+    return x, y
+
+
+def ride_rows(
+    con: duckdb.DuckDBPyConnection,
+    segmenten: duckdb.DuckDBPyRelation,
+    ritten: duckdb.DuckDBPyRelation,
+    zones: ZoneRules,
+) -> duckdb.DuckDBPyRelation:
+    """The riding measurements of rides with their place, and whether they lie in a privacy zone.
+
+    `segmenten` is what `rides.segments` gives and must hold each of the `ritten` (of `rides.rides`)
+    whole, from the measurement at its start to that at its end; otherwise ValueError, since a ride with
+    an unknown end cannot be protected. Returns `rit_id`, `apparaat`, `meetdag` (of the ride's start),
+    `opgenomen_op`, `pm25_ug_m3`, `is_onder_detectie`, `luchtvochtigheid_pct`, `tussentijd_s`,
+    `afstand_m`, `cel_x`, `cel_y` (hundreds of metres, south-west corner) and `is_in_zone`: per ride
+    `aantal_metingen` rows.
+
+    A zone is a circle around the end of a ride, shifted by an offset that follows from the device and
+    the 500 m cell of the end alone. A fixed cut would be undone by intersecting many rides from one home;
+    rides cut by one and the same shifted circle show that circle, and not where in it the home is. The
+    offset is as secret as `apparaat`, which must be a keyed hash.
+
+    The coordinates are evaluated now and held in memory; the rest is lazy.
+    """
+    __segmenten, __ritten = segmenten, ritten
+    __nummers = con.from_arrow(con.sql("""
+        SELECT rit_id, apparaat, meetdag, start_op, einde_op, row_number() OVER (ORDER BY rit_id) AS rit_nr
+        FROM __ritten
+    """).to_arrow_table())
+    rows = con.sql("""
+        SELECT rit_nr, opgenomen_op, opgenomen_op = start_op AS is_start, opgenomen_op = einde_op AS is_einde,
+            breedtegraad, lengtegraad, pm25_ug_m3, is_onder_detectie, luchtvochtigheid_pct, tussentijd_s, afstand_m
+        FROM __segmenten AS s ASOF JOIN __nummers AS n
+            ON s.apparaat = n.apparaat AND s.opgenomen_op >= n.start_op
+        WHERE opgenomen_op <= einde_op AND (is_rijdend OR opgenomen_op = start_op)
+    """).to_arrow_table()
+    _require_ends(rows, len(__nummers))
+    x, y = to_rd(rows["lengtegraad"].to_numpy(), rows["breedtegraad"].to_numpy())
+    __rijen = con.from_arrow(
+        rows.drop_columns(["lengtegraad", "breedtegraad"])
+        .append_column("rd_x", pa.array(x))
+        .append_column("rd_y", pa.array(y))
+    )
+    return con.sql(f"""
+        WITH einden AS (
+            SELECT rit_nr, is_start, {_shifted_sql(zones)}
+            FROM __rijen JOIN __nummers USING (rit_nr)
+            WHERE is_start OR is_einde
+        ),
+        zones AS (
+            SELECT rit_nr,
+                max(zone_x) FILTER (is_start) AS start_x, max(zone_y) FILTER (is_start) AS start_y,
+                max(zone_x) FILTER (NOT is_start) AS einde_x, max(zone_y) FILTER (NOT is_start) AS einde_y
+            FROM einden
+            GROUP BY rit_nr
+        )
+        SELECT rit_id, apparaat, meetdag, opgenomen_op, pm25_ug_m3, is_onder_detectie, luchtvochtigheid_pct,
+            tussentijd_s, afstand_m,
+            CAST(floor(rd_x / {CELL_M}) AS INTEGER) AS cel_x,
+            CAST(floor(rd_y / {CELL_M}) AS INTEGER) AS cel_y,
+            least(
+                (rd_x - start_x) * (rd_x - start_x) + (rd_y - start_y) * (rd_y - start_y),
+                (rd_x - einde_x) * (rd_x - einde_x) + (rd_y - einde_y) * (rd_y - einde_y)
+            ) <= {zones.zone_radius_m} * {zones.zone_radius_m} AS is_in_zone
+        FROM __rijen JOIN zones USING (rit_nr) JOIN __nummers USING (rit_nr)
+        WHERE NOT is_start
+    """)
+
+
+def _require_ends(rows: pa.Table, rides: int) -> None:
+    for end in ("is_start", "is_einde"):
+        found = pc.sum(rows[end]).as_py() or 0
+        if found != rides:
+            raise ValueError(f"{found} measurements with {end} for {rides} rides; expected exactly one a ride")
+
+
+def _shifted_sql(zones: ZoneRules) -> str:
+    """Centre of the zone: the end of the ride, shifted uniformly over a disc of `max_offset_m`."""
+    home = f"apparaat || '|' || floor(rd_x / {HOME_CELL_M}) || '|' || floor(rd_y / {HOME_CELL_M})"
+    # 52 bits of the digest make a fraction that a double holds exactly.
+    angle, area = (
+        f"(CAST('0x' || left(sha256({home} || '|{part}'), 13) AS UBIGINT) / {2**52})" for part in ("hoek", "straal")
+    )
+    shift = f"({zones.max_offset_m} * sqrt({area}))"
+    return f"rd_x + {shift} * cos(2 * pi() * {angle}) AS zone_x, rd_y + {shift} * sin(2 * pi() * {angle}) AS zone_y"
+
+
+def passages(con: duckdb.DuckDBPyConnection, rijrijen: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Sum the `ride_rows` outside privacy zones by ride, 100 m cell and clock hour.
+
+    Returns `meetdag` (of the ride's start), `rit_id`, `apparaat`, `cel_100m` (CBS code of the RD square:
+    `E1364N4561`), `uur` (its start; the same hours in UTC and in Europe/Amsterdam),
+    `aantal_metingen`, `pm25_som_ug_m3`, `pm25_gemiddelde_ug_m3`, `rijtijd_s`, `afstand_m`,
+    `luchtvochtigheid_gemiddelde_pct` and `aantal_onder_detectie`. A segment counts whole in the cell and
+    the hour of the measurement at its end.
+
+    The sum of `aantal_metingen` and the number of rows with `is_in_zone` is the number of `ride_rows`.
+    """
+    __rijrijen = rijrijen
+    # Sums of fixed point numbers: those of floating point depend on the order in which threads finish.
+    return con.sql("""
+        SELECT meetdag, rit_id, apparaat, format('E{:04d}N{:04d}', cel_x, cel_y) AS cel_100m,
+            make_timestamptz(uur_us) AS uur,
+            aantal_metingen,
+            pm25_som_ug_m3,
+            pm25_som_ug_m3 / aantal_metingen AS pm25_gemiddelde_ug_m3,
+            rijtijd_s,
+            afstand_m,
+            luchtvochtigheid_gemiddelde_pct,
+            aantal_onder_detectie
+        FROM (
+            SELECT meetdag, rit_id, apparaat, cel_x, cel_y,
+                epoch_us(opgenomen_op) // 3600000000 * 3600000000 AS uur_us,
+                count(*) AS aantal_metingen,
+                CAST(sum(CAST(pm25_ug_m3 AS DECIMAL(18, 6))) AS DOUBLE) AS pm25_som_ug_m3,
+                CAST(sum(CAST(tussentijd_s AS DECIMAL(18, 6))) AS DOUBLE) AS rijtijd_s,
+                CAST(sum(CAST(afstand_m AS DECIMAL(18, 6))) AS DOUBLE) AS afstand_m,
+                CAST(sum(CAST(luchtvochtigheid_pct AS DECIMAL(18, 6))) AS DOUBLE)
+                    / nullif(count(luchtvochtigheid_pct), 0) AS luchtvochtigheid_gemiddelde_pct,
+                count(*) FILTER (is_onder_detectie) AS aantal_onder_detectie
+            FROM __rijrijen
+            WHERE NOT is_in_zone
+            GROUP BY ALL
+        )
+    """)

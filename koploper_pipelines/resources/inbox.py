@@ -1,0 +1,213 @@
+"""The inbox: files that people drop for an experiment, read strictly or refused with a reason.
+
+Here belong finding and reading dropped files and what happens to them afterwards. What the columns of an
+experiment's files are is said in that experiment's `raw.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import gzip
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from koploper_pipelines.gates.gate import SchemaMismatch
+from koploper_pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
+
+REFUSED = "afgekeurd"
+KEPT = "bewaard"
+UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload")
+DELIMITERS = (",", ";")
+MAX_FIELD = 100_000
+CHUNK = 1 << 20
+INDEX_COLUMNS = ("", "Unnamed: 0", "index")
+"""Headers of the row numbers that a spreadsheet or pandas puts in front."""
+
+
+@dataclass(frozen=True)
+class DroppedFile:
+    """One file in an experiment's inbox."""
+
+    path: Path
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Name of the file, for messages."""
+        return self.path.name
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Path, str]]:
+        """A plain text file with the contents, and their SHA-256; gz is unpacked.
+
+        The hash is of the unpacked contents: the same export packed otherwise is the same file.
+        """
+        head = self.path.open("rb").read(4)
+        if not head:
+            raise SchemaMismatch(f"{self.name}: the file is empty (0 bytes), expected a CSV file with a header")
+        if head.startswith(b"PK"):
+            raise SchemaMismatch(f"{self.name}: a zip or spreadsheet file, expected CSV or gzipped CSV; unpack it first")
+        if not head.startswith(b"\x1f\x8b"):
+            yield self.path, _checked(self.path, self.name)
+            return
+        unpacked = self.settings.lake / "_voorportaal" / f"{self.name}.{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        unpacked.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with gzip.open(self.path) as source, unpacked.open("wb") as target:
+                shutil.copyfileobj(source, target, CHUNK)
+            yield unpacked, _checked(unpacked, self.name)
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise SchemaMismatch(f"{self.name}: the gz file is damaged or cut off: {error}") from error
+        finally:
+            unpacked.unlink(missing_ok=True)
+
+    def accept(self) -> None:
+        """The rows are in the lake: delete the original, which names devices and people, or keep it encrypted."""
+        if self.settings.keep_originals:
+            from cryptography.fernet import Fernet
+
+            folder = self.settings.inbox / KEPT
+            folder.mkdir(parents=True, exist_ok=True)
+            key = base64.urlsafe_b64encode(self.settings.subkey("originelen"))
+            _free(folder / f"{self.name}.fernet").write_bytes(Fernet(key).encrypt(self.path.read_bytes()))
+        self.path.unlink()
+
+    def refuse(self, report: str) -> None:
+        """Put the file aside with a report beside it; it waits for a person."""
+        folder = self.settings.inbox / REFUSED
+        folder.mkdir(parents=True, exist_ok=True)
+        target = _free(folder / self.name)
+        # The report first: a kill in between leaves the file where it is, to be refused again.
+        target.with_name(target.name + ".rapport.txt").write_text(
+            f"{self.name} is niet geladen.\n\n{report}\n\n"
+            f"Herstel het bestand en zet het terug in inbox/{self.path.parent.name}/.\n",
+            encoding="utf-8",
+        )
+        self.path.rename(target)
+
+
+def dropped_files(settings: Settings, experiment: str) -> list[DroppedFile]:
+    """Files that wait in an experiment's inbox, by name; unfinished copies are left alone."""
+    folder = settings.inbox / experiment
+    if not folder.is_dir():
+        return []
+    found = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    return [DroppedFile(p, settings) for p in found if p.suffix.lower() not in UNFINISHED]
+
+
+def read_csv(
+    con: duckdb.DuckDBPyConnection, file: Path, name: str, columns: Sequence[str], ignored: Sequence[str] = ()
+) -> duckdb.DuckDBPyRelation:
+    """A CSV file as text columns plus `rij` (1 = first data row), in any column order.
+
+    Delimiter `,` or `;`, UTF-8, a row-number column in front and `ignored` columns are dropped. Raises
+    SchemaMismatch naming file, row and expectation for anything else; never quotes the row, which may hold
+    device numbers.
+    """
+    header, delimiter = _header(file, name, columns, ignored)
+    internal = [f"c{i}" for i in range(len(header))]
+    import duckdb
+
+    try:
+        rows = con.read_csv(
+            str(file),
+            header=False,
+            skiprows=1,
+            delimiter=delimiter,
+            quotechar='"',
+            escapechar='"',
+            columns={c: "VARCHAR" for c in internal},
+            auto_detect=False,
+            strict_mode=True,
+            null_padding=False,
+            max_line_size=MAX_FIELD * 4,
+        )
+        chosen = ", ".join(f'{internal[header.index(c)]} AS "{c}"' for c in columns)
+        table = f"bestand_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+        rows.query("r", f"SELECT row_number() OVER () AS rij, {chosen} FROM r").create(table)
+    except duckdb.Error as error:
+        raise SchemaMismatch(_csv_problem(name, str(error), len(header))) from error
+    longest = " , ".join(f'max(length("{c}"))' for c in columns)
+    lengths = con.sql(f"SELECT {longest} FROM {table}").fetchall()[0]
+    if too_long := [c for c, n in zip(columns, lengths, strict=True) if n is not None and n > 1000]:
+        raise SchemaMismatch(f"{name}: column {too_long[0]!r} holds a value of more than 1000 characters")
+    if con.sql(f"SELECT count(*) FROM {table}").fetchall()[0][0] == 0:
+        raise SchemaMismatch(f"{name}: a header and 0 rows, expected at least one row")
+    return con.table(table)
+
+
+def count_lines(file: Path) -> int:
+    """Number of lines with anything on them, header included: what a landing must account for."""
+    with file.open("rb") as source:
+        return sum(1 for line in source if line.strip())
+
+
+def _checked(file: Path, name: str) -> str:
+    """SHA-256 of a file that is UTF-8 text throughout; SchemaMismatch names the line where it is not."""
+    digest = hashlib.sha256()
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    with file.open("rb") as source:
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
+            if b"\x00" in chunk:
+                raise SchemaMismatch(f"{name}: zero bytes near line {line}: not UTF-8 text (UTF-16?), expected UTF-8 CSV")
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                line += chunk[: error.start].count(b"\n")
+                raise SchemaMismatch(f"{name}: line {line} is not UTF-8, expected a CSV file in UTF-8") from error
+            line += chunk.count(b"\n")
+    return digest.hexdigest()
+
+
+def _header(file: Path, name: str, columns: Sequence[str], ignored: Sequence[str]) -> tuple[list[str], str]:
+    with file.open("rb") as source:
+        first = source.readline(MAX_FIELD).decode("utf-8-sig").rstrip("\r\n")
+    found = {d: [part.strip().strip('"') for part in first.split(d)] for d in DELIMITERS}
+    delimiter = max(DELIMITERS, key=lambda d: len(set(found[d]) & set(columns)))
+    header = found[delimiter]
+    if not set(header) & set(columns):
+        raise SchemaMismatch(
+            f"{name}: line 1 holds none of the expected column names; expected a header with"
+            f" {', '.join(columns[:3])} … separated by , or ;"
+        )
+    if doubled := sorted({c for c in header if header.count(c) > 1}):
+        raise SchemaMismatch(f"{name}: column {doubled[0]!r} stands twice in the header")
+    if missing := [c for c in columns if c not in header]:
+        raise SchemaMismatch(f"{name}: column {', '.join(map(repr, missing))} is missing in the header")
+    extra = header[1:] if header[0] in INDEX_COLUMNS else header
+    if unknown := [c for c in extra if c not in columns and c not in ignored]:
+        raise SchemaMismatch(f"{name}: column {', '.join(map(repr, unknown))} is not known; expected {', '.join(columns)}")
+    return header, delimiter
+
+
+def _csv_problem(name: str, error: str, expected: int) -> str:
+    line = re.search(r"Line: (\d+)", error)
+    where = f"row {int(line.group(1)) - 1} (line {line.group(1)})" if line else "a row"
+    if found := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", error):
+        return f"{name}: {where} has {found.group(2)} fields, expected {found.group(1)}; is the file cut off?"
+    if "quote" in error.lower():
+        return f"{name}: {where} has a quote that is not closed; is the file cut off?"
+    if "maximum line size" in error.lower() or "line size" in error.lower():
+        return f"{name}: {where} is longer than {MAX_FIELD * 4} characters, expected {expected} short fields"
+    return f"{name}: {where} cannot be read as CSV with {expected} fields"
+
+
+def _free(path: Path) -> Path:
+    """The path, or with a number when it is taken."""
+    candidate, n = path, 1
+    while candidate.exists():
+        n += 1
+        candidate = path.with_name(f"{path.stem}-{n}{path.suffix}")
+    return candidate

@@ -1,0 +1,298 @@
+"""The lake: Delta tables of all layers, each change carrying the gate's stamp.
+
+Here belong reading with verification of the stamps, and the bare commit. Whether rows may be committed
+is decided in `gates/`, the only caller of `commit` and `restore`.
+
+Trust is a chain: every data-changing commit must carry a stamp signed with the installation's key, and
+each stamp names the stamped commit before it. A commit without one (or with a copied one) is foreign:
+readers refuse the table and name it, also when a stamped commit follows, until it is repaired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.dataset as pads
+    from deltalake import DeltaTable
+
+STAMP = "koploper"
+SIGNATURE = "koploper_hmac"
+UNKNOWN = "onbekend"
+"""Name of the partition of rows whose day cannot be told (NULL in the table)."""
+WHOLE = "*"
+"""Name of the one partition of a table that has none."""
+# The stamps in the log are the work list, so the log outlives Delta's default of 30 days.
+CONFIGURATION: Mapping[str, str | None] = {"delta.logRetentionDuration": "interval 36500 days"}
+
+
+class UntrustedTable(RuntimeError):
+    """A table holds a commit that no gate made; the message names it and how to repair it."""
+
+
+class NoTable(LookupError):
+    """The table was never written."""
+
+
+@dataclass(frozen=True)
+class PartitionState:
+    """What one partition was made from: the version that wrote it and its provenance then."""
+
+    version: int
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest version of a table, after its whole chain of stamps was verified."""
+
+    version: int
+    stamped_version: int
+    stamp: Mapping[str, Any]
+    partitions: Mapping[str, PartitionState] = field(repr=False)
+    files: frozenset[str] = field(repr=False)
+    """Content hashes of the source files whose rows have landed."""
+
+
+@dataclass
+class _Chain:
+    """Verification so far, kept per process so that each commit is read once."""
+
+    version: int = -1
+    stamped_version: int = -1
+    stamp: Mapping[str, Any] = field(default_factory=dict)
+    partitions: dict[str, PartitionState] = field(default_factory=dict)
+    files: set[str] = field(default_factory=set)
+    foreign: dict[int, str] = field(default_factory=dict)
+    table_id: str = ""
+
+
+class Lake:
+    """All Delta tables under one folder, read and written under one signing key."""
+
+    def __init__(self, root: Path, key: bytes) -> None:
+        self.root = root
+        self._key = key
+        self._chains: dict[str, _Chain] = {}
+
+    @cached_property
+    def staging(self) -> Path:
+        """Folder of staged rows that await their audit; nothing in it is ever read as a table."""
+        folder = self.root / "_voorportaal"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def folder(self, table: str) -> Path:
+        """Where a table stands."""
+        return self.root / table
+
+    @contextmanager
+    def lock(self, table: str) -> Iterator[None]:
+        """One writer at a time for a table; freed by the system when the process dies."""
+        from filelock import FileLock
+
+        file = self.root / "_sloten" / f"{table.replace('/', '__')}.lock"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file):
+            yield
+
+    def exists(self, table: str) -> bool:
+        """Whether the table was ever written."""
+        return (self.folder(table) / "_delta_log").is_dir()
+
+    def head(self, table: str) -> Head:
+        """The newest version, verified.
+
+        Raises NoTable when there is none, UntrustedTable when a commit in its log carries no good stamp.
+        """
+        chain = self._verify(table)
+        if chain.foreign:
+            raise UntrustedTable(
+                f"{table}: "
+                + "; ".join(f"version {v} ({what}) was not written by a gate" for v, what in chain.foreign.items())
+                + f". Look at the change, then run `koploper repair {table}` to go back to version"
+                f" {chain.stamped_version}, the last one that passed its gate."
+            )
+        return Head(
+            chain.version, chain.stamped_version, chain.stamp, dict(chain.partitions), frozenset(chain.files)
+        )
+
+    def foreign_commits(self, table: str) -> tuple[int, Mapping[int, str]]:
+        """Last version that a gate wrote before the first foreign commit, and the foreign commits."""
+        chain = self._verify(table)
+        first = min(chain.foreign, default=chain.version + 1)
+        return max((v for v in self._stamped_versions(table) if v < first), default=-1), dict(chain.foreign)
+
+    def repair_stamp(self, table: str, foreign: Mapping[int, str]) -> dict[str, Any]:
+        """The stamp of a repair: it clears the foreign commits and leaves every partition pending."""
+        chain = self._verify(table)
+        return {
+            **chain.stamp,
+            "gang": "herstel",
+            "ouder": chain.stamped_version,
+            "hersteld": sorted(foreign),
+            "partities": {p: {} for p in chain.partitions},
+        }
+
+    def dataset(self, table: str, version: int) -> pads.Dataset:
+        """Rows of one version as an Arrow dataset (partition columns included)."""
+        return self._open(table, version).to_pyarrow_dataset()
+
+    def rows(self, table: str, version: int) -> int:
+        """Number of rows of one version, from the log alone."""
+        return _rows(self._open(table, version))
+
+    def commit(
+        self,
+        table: str,
+        rows: pa.RecordBatchReader | pa.Table,
+        stamp: Mapping[str, Any],
+        *,
+        partition: str | None,
+        replace: Sequence[str] | None,
+    ) -> int:
+        """Write rows in one transaction with a signed stamp; the new version.
+
+        `replace` names the partitions to replace (all rows when the table has no partitions), None appends.
+        """
+        from deltalake import write_deltalake
+
+        folder = self.folder(table)
+        is_new = not self.exists(table)
+        folder.mkdir(parents=True, exist_ok=True)
+        predicate = None
+        if replace is not None and partition is not None and not is_new:
+            is_text = any(f.name == partition and "string" in str(f.type) for f in self._open(table).schema().fields)
+            predicate = _predicate(partition, replace, is_text)
+        write_deltalake(
+            str(folder),
+            rows,
+            mode="append" if replace is None or is_new else "overwrite",
+            predicate=predicate,
+            partition_by=[partition] if partition and is_new else None,
+            configuration=CONFIGURATION if is_new else None,
+            commit_properties=self._signed(table, stamp),
+        )
+        return int(self._open(table).version())
+
+    def restore(self, table: str, version: int, stamp: Mapping[str, Any]) -> int:
+        """Bring a table back to an earlier version in a new, stamped commit; the new version."""
+        delta = self._open(table)
+        delta.restore(version, commit_properties=self._signed(table, stamp))
+        return int(self._open(table).version())
+
+    def append_unstamped(self, table: str, rows: pa.Table) -> int:
+        """Add rows to a table that only records what happened (the ledger); the new version."""
+        from deltalake import write_deltalake
+
+        is_new = not self.exists(table)
+        self.folder(table).mkdir(parents=True, exist_ok=True)
+        write_deltalake(
+            str(self.folder(table)), rows, mode="append", configuration=CONFIGURATION if is_new else None
+        )
+        return int(self._open(table).version())
+
+    def newest(self, table: str) -> pads.Dataset:
+        """Rows of the newest version, unverified: for the ledger only."""
+        return self._open(table).to_pyarrow_dataset()
+
+    def compact(self, table: str) -> None:
+        """Merge a table's small files; rows stay the same, so readers pass over the commit."""
+        self._open(table).optimize.compact()
+
+    def _open(self, table: str, version: int | None = None) -> DeltaTable:
+        from deltalake import DeltaTable
+
+        if not self.exists(table):
+            raise NoTable(f"{table}: no rows have passed its gate yet")
+        return DeltaTable(str(self.folder(table)), version=version)
+
+    def _signed(self, table: str, stamp: Mapping[str, Any]) -> Any:
+        from deltalake import CommitProperties
+
+        text = json.dumps({**stamp, "tabel": table}, sort_keys=True)
+        return CommitProperties(custom_metadata={STAMP: text, SIGNATURE: self._signature(text)})
+
+    def _signature(self, text: str) -> str:
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    def _stamp_of(self, table: str, commit: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The commit's stamp when it is ours and for this table, else None."""
+        text, signature = commit.get(STAMP), commit.get(SIGNATURE)
+        if not isinstance(text, str) or not isinstance(signature, str):
+            return None
+        if not hmac.compare_digest(signature, self._signature(text)):
+            return None
+        stamp: Mapping[str, Any] = json.loads(text)
+        return stamp if stamp.get("tabel") == table else None
+
+    def _verify(self, table: str) -> _Chain:
+        delta = self._open(table)
+        chain = self._chains.get(table)
+        version = int(delta.version())
+        if chain is None or chain.version > version or chain.table_id != str(delta.metadata().id):
+            chain = _Chain(table_id=str(delta.metadata().id))
+        if chain.version < version:
+            history = sorted(delta.history(version - chain.version), key=lambda c: int(c["version"]))
+            if [int(c["version"]) for c in history] != list(range(chain.version + 1, version + 1)):
+                raise UntrustedTable(f"{table}: its log lacks commits between {chain.version + 1} and {version}")
+            for commit in history:
+                self._extend(table, chain, commit)
+        self._chains[table] = chain
+        return chain
+
+    def _extend(self, table: str, chain: _Chain, commit: Mapping[str, Any]) -> None:
+        version = int(commit["version"])
+        stamp = self._stamp_of(table, commit)
+        if stamp is not None and stamp.get("ouder") == chain.stamped_version:
+            for partition, provenance in stamp.get("partities", {}).items():
+                chain.partitions[partition] = PartitionState(version, provenance)
+            if stamp.get("bestand"):
+                chain.files.add(stamp["bestand"])
+            for repaired in stamp.get("hersteld", []):
+                chain.foreign.pop(int(repaired), None)
+            chain.stamp, chain.stamped_version = stamp, version
+        elif self._changes_data(table, version):
+            chain.foreign[version] = str(commit.get("operation", "unknown operation"))
+        chain.version = version
+
+    def _changes_data(self, table: str, version: int) -> bool:
+        """Whether a commit changes rows or schema: told from its actions, since its name can say anything."""
+        log = self.folder(table) / "_delta_log" / f"{version:020d}.json"
+        actions = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line]
+        if any("metaData" in a or "protocol" in a for a in actions):
+            return True
+        files = [a.get("add") or a.get("remove") for a in actions if "add" in a or "remove" in a]
+        if any(f.get("dataChange", True) for f in files):
+            return True
+        # A rewrite that says it changes nothing must at least keep the number of rows.
+        return bool(files) and _rows(self._open(table, version)) != _rows(self._open(table, version - 1))
+
+    def _stamped_versions(self, table: str) -> list[int]:
+        return [int(c["version"]) for c in self._open(table).history() if self._stamp_of(table, c) is not None]
+
+
+def _rows(delta: DeltaTable) -> int:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    actions = pa.record_batch(delta.get_add_actions(flatten=True))
+    return int(pc.sum(actions["num_records"]).as_py() or 0) if actions.num_rows else 0
+
+
+def _predicate(partition: str, values: Sequence[str], is_text: bool) -> str:
+    """Which rows to replace; a day that cannot be told is NULL in a date column and a word in a text column."""
+    named = sorted(v for v in values if is_text or v != UNKNOWN)
+    parts = [f"{partition} IN ({', '.join(repr(v) for v in named)})"] if named else []
+    if UNKNOWN in values and not is_text:
+        parts.append(f"{partition} IS NULL")
+    return " OR ".join(parts) or "false"
