@@ -17,7 +17,7 @@ from koploper_pipelines.automation.jobs import build_jobs, build_night_sensor, b
 from koploper_pipelines.gates.asset import to_asset
 from koploper_pipelines.gates.plan import in_order
 from koploper_pipelines.gates.step import Platform
-from koploper_pipelines.gates.table import GatedTable
+from koploper_pipelines.gates.table import GatedTable, SameTotal
 from koploper_pipelines.settings import Settings
 
 
@@ -28,7 +28,7 @@ def find_tables() -> dict[str, GatedTable]:
 
 def find_assets() -> list[dg.AssetsDefinition]:
     """Assets below `assets/` that are no tables: the release."""
-    return [v for v in _declared() if isinstance(v, dg.AssetsDefinition)]
+    return list({v.key: v for v in _declared() if isinstance(v, dg.AssetsDefinition)}.values())
 
 
 def _declared() -> Iterator[object]:
@@ -38,17 +38,19 @@ def _declared() -> Iterator[object]:
 
 def build_platform(settings: Settings | None = None, tables: Mapping[str, GatedTable] | None = None) -> Platform:
     """One installation; `tables` replaces the ones found, for tests."""
-    return Platform(settings or Settings(), find_tables() if tables is None else tables)
+    totals = tuple(v for v in _declared() if isinstance(v, SameTotal))
+    return Platform(settings or Settings(), find_tables() if tables is None else tables, totals)
 
 
 def build_definitions(platform: Platform | None = None) -> dg.Definitions:
     """The code location of an installation."""
     platform = platform or build_platform()
+    jobs = build_jobs(platform)
     return dg.Definitions(
         assets=[*(to_asset(t) for t in platform.tables.values()), *find_assets()],
-        jobs=build_jobs(platform),
+        jobs=jobs,
         schedules=[build_schedule()],
-        sensors=[build_night_sensor(platform)],
+        sensors=[build_night_sensor(platform, jobs)],
         resources={"platform": platform},
         executor=dg.in_process_executor,
     )

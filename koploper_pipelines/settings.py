@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """A fixed clock, to run a night as of another moment; default: the machine's clock."""
     keep_originals: bool = False
     """Keep accepted inbox files, encrypted, instead of deleting them after landing."""
+    min_participants: int = 5
+    """Participants behind every figure about people in a release, whatever an experiment's own limit is."""
     small_table_rows: int = 20_000
     """Up to this many rows a table goes to Great Expectations as it is; above, its rules are counted first."""
 

@@ -3,9 +3,8 @@
 Here belong the Dagster definitions; what comes next is decided in `night.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -13,7 +12,7 @@ from koploper_pipelines.automation.night import (
     FETCH,
     PROCESS,
     PUBLISH,
-    RELEASE_KEY,
+    RELEASE,
     WORK_TAG,
     job_of,
     next_run,
@@ -29,14 +28,13 @@ JOB_DESCRIPTIONS = {
 }
 
 
-def build_jobs(platform: Platform) -> list[dg.UnresolvedAssetJobDefinition]:
+def build_jobs(platform: Platform) -> list[Any]:
     """One asset job for each part of a night."""
     jobs = []
     for name, description in JOB_DESCRIPTIONS.items():
         keys = [asset_key(t.path) for t in platform.tables.values() if job_of(t) == name]
-        keys += [RELEASE_KEY] if name == PUBLISH else []
-        if keys:
-            jobs.append(dg.define_asset_job(name, dg.AssetSelection.assets(*keys), description=description))
+        selection = dg.AssetSelection.groups(RELEASE) if name == PUBLISH else dg.AssetSelection.assets(*keys)
+        jobs.append(dg.define_asset_job(name, selection, description=description))
     return jobs
 
 
@@ -58,12 +56,12 @@ def build_schedule() -> dg.ScheduleDefinition:
     return nacht
 
 
-def build_night_sensor(platform: Platform) -> dg.SensorDefinition:
+def build_night_sensor(platform: Platform, jobs: Sequence[Any]) -> dg.SensorDefinition:
     """Starts the next run of the latest night as soon as the one before has ended, failed or not."""
 
     @dg.sensor(
         name="nacht_vervolg",
-        job_names=[PROCESS, PUBLISH],
+        jobs=[j for j in jobs if j.name != FETCH],
         minimum_interval_seconds=20,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Start na ophalen het verwerken van wat aan de beurt is, en daarna publiceren.",
@@ -94,7 +92,7 @@ def next_requests(platform: Platform, instance: dg.DagsterInstance) -> Iterator[
         run_key=f"{night}/{following.job}/{work}",
         job_name=following.job,
         tags=dict(following.tags),
-        asset_selection=list(following.assets),
+        asset_selection=list(following.assets) or None,
     )
 
 

@@ -19,7 +19,6 @@ from koploper_pipelines.gates.table import GatedTable
 FETCH, PROCESS, PUBLISH = "ophalen", "verwerken", "publiceren"
 WORK_TAG = "koploper/werk"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-RELEASE_KEY = dg.AssetKey(["publicatie", "release", "database"])
 RELEASE = "publicatie"
 """The folder below `assets/` that holds the release; every other one is an experiment."""
 
@@ -30,6 +29,7 @@ class Next:
 
     job: str
     assets: tuple[dg.AssetKey, ...]
+    """The job's assets to make; all of them when there are none here."""
     tags: Mapping[str, str]
     says: str = field(compare=False, default="")
     """In words, for whoever watches."""
@@ -75,8 +75,7 @@ def next_run(
         # The same work twice in a night would only fail the same way.
         if candidate.tags[WORK_TAG] not in done:
             return candidate
-    tables = [t for t in platform.tables.values() if job_of(t) == PUBLISH]
-    return Next(PUBLISH, (*_keys(tables), RELEASE_KEY), {NIGHT_TAG: night}, "een release maken")
+    return Next(PUBLISH, (), {NIGHT_TAG: night}, "een release maken")
 
 
 def _work(platform: Platform, night: str, chosen: Chosen) -> list[Pending]:

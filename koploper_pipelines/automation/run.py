@@ -64,7 +64,7 @@ def execute(defs: dg.Definitions, instance: dg.DagsterInstance, following: Next,
     result = job.execute_in_process(
         instance=instance,
         tags=dict(following.tags),
-        asset_selection=list(following.assets),
+        asset_selection=list(following.assets) or None,
         run_config=config,
         raise_on_error=False,
     )

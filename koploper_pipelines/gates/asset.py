@@ -4,8 +4,6 @@ Here belongs the translation between Dagster's events and a run of a table (`ste
 its checks are evaluated before the rows are committed, so a failed critical one leaves no materialisation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,6 +101,8 @@ def _run(context: dg.AssetExecutionContext, table: GatedTable, key: dg.AssetKey)
     except (UntrustedTable, RulesFailed, SchemaMismatch) as error:
         # Nothing to retry: a person must look.
         raise dg.Failure(description=str(error), allow_retries=False) from error
+    if report.nothing_new:
+        yield from _standing_checks(platform, table, key)
     yield from _checks(key, _merged([v for o in report.outcomes for v in o.verdicts]))
     if not report.passed:
         raise dg.Failure(description=_why(table, report), metadata=_facts(report), allow_retries=False)
@@ -159,6 +159,23 @@ def _checks(key: dg.AssetKey, verdicts: list[Verdict]) -> Iterator[dg.AssetCheck
             severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
             description=verdict.message or None,
             metadata=metadata,
+        )
+
+
+def _standing_checks(platform: Platform, table: GatedTable, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+    """What the rules said of the table as it stands, when a run found nothing to do: it still holds."""
+    names = {r.name for r in table.contract.rules}
+    for entry in platform.ledger.last_verdicts(table.path).to_dict("records"):
+        if entry["regel"] not in names:
+            continue
+        is_error = entry["ernst"] == "critical" and entry["reikwijdte"] != "rij"
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=entry["regel"],
+            passed=bool(entry["is_geslaagd"]),
+            severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+            description="niets nieuw: het laatste oordeel geldt nog",
+            metadata={"beoordeeld_op": entry["tijd"].isoformat(), "run": entry["run_id"]},
         )
 
 

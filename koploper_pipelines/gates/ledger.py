@@ -69,6 +69,11 @@ class Ledger:
         if version and version % COMPACT_EVERY == 0:
             self._lake.compact(TABLE)
 
+    def last_verdicts(self, table: str) -> pd.DataFrame:
+        """The newest entry of each rule of a table."""
+        entries = self.read(f"gebeurtenis = 'regel' AND tabel = '{table}'")
+        return entries.drop_duplicates("regel", keep="last")
+
     def read(self, where: str = "TRUE") -> pd.DataFrame:
         """Entries for which a SQL condition over `FIELDS` holds, oldest first; no rows before the first gate."""
         import duckdb

@@ -18,9 +18,10 @@ from koploper_pipelines.gates.gate import Gate, Outcome, Passage, SchemaMismatch
 from koploper_pipelines.gates.ledger import Ledger
 from koploper_pipelines.gates.measures import literal
 from koploper_pipelines.gates.plan import Plan, fingerprint
-from koploper_pipelines.gates.table import Delivery, GatedTable, Reads
+from koploper_pipelines.gates.table import Delivery, GatedTable, Reads, SameTotal
 from koploper_pipelines.resources.clock import Clock
 from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Head, Lake, NoTable
+from koploper_pipelines.resources.warehouse import Warehouse
 from koploper_pipelines.settings import LATE_WINDOW_DAYS, ExperimentSettings, Settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Platform:
 
     settings: Settings
     tables: Mapping[str, GatedTable]
+    totals: tuple[SameTotal, ...] = ()
 
     @cached_property
     def clock(self) -> Clock:
@@ -57,6 +59,11 @@ class Platform:
     def gate(self) -> Gate:
         """The gate of all tables."""
         return Gate(self.lake, self.ledger, self.clock, self.settings.small_table_rows)
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """The published tables in SQL."""
+        return Warehouse(self.settings.published_url, self.settings.home)
 
     @property
     def first_open_month(self) -> str:

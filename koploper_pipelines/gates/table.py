@@ -110,6 +110,17 @@ class GatedTable:
         return code_fingerprint(self.make)
 
 
+@dataclass(frozen=True)
+class SameTotal:
+    """Two published tables that must give the same total; a release in which they do not is not made."""
+
+    tables: tuple[str, ...]
+    """SQL names of the tables that both queries use."""
+    left: str
+    right: str
+    because: str
+
+
 def gated_table(
     path: str,
     *,

@@ -118,7 +118,7 @@ def suppress(
     """Blank every figure about people that may not be shown, and say so in its status.
 
     Args:
-        cells: one row a cell with unique index, ``aantal_apparaten`` and ``grootste_aandeel`` and the figures.
+        cells: one row a cell, unique index, with ``aantal_apparaten``, ``grootste_aandeel`` and the figures.
         rules: the limits.
         figures: each figure column to blank with the column of its status; figures may share one. List
             ``aantal_apparaten`` and the number of rows too if they are published.
@@ -178,8 +178,8 @@ def violations(
     - ``dominantie``: one participant has more than the largest share of a shown figure, or it is unknown;
     - ``onderdrukt_maar_zichtbaar``: a figure is shown though its status says ``onderdrukt``;
     - ``afleidbaar``: the total of a group is shown and exactly one of its parts is not;
-    - ``rest_te_klein``: a total is shown and its hidden parts, where their participants are still in the
-      table, may all rest on the same fewer than k participants;
+    - ``rest_te_klein``: a total and some of its parts are shown, and the hidden parts, where their
+      participants are still in the table, may all rest on the same fewer than k participants;
     - ``uiterste_waarde``: a filled column holds a minimum or maximum, by its name.
 
     Args:
@@ -233,7 +233,10 @@ def _derivable(
     concealed = part[(part[status] == SUPPRESSED) & part[figure].isna()]
     keys = list(adds_up.groups)
     per_group = concealed.groupby(keys, dropna=False)[PARTICIPANTS].agg(["size", "max"])
+    per_group["parts"] = part.groupby(keys, dropna=False).size()
     seen = total[keys].join(per_group, on=keys, how="inner")
     alone = seen.index[seen["size"] == 1]
-    small = seen.index[(seen["size"] > 1) & (seen["max"] < rules.min_participants).fillna(False).astype(bool)]
+    # With every part hidden the difference is the total, which is judged as a cell of its own.
+    several = (seen["size"] > 1) & (seen["size"] < seen["parts"])
+    small = seen.index[several & (seen["max"] < rules.min_participants).fillna(False).astype(bool)]
     return [("afleidbaar", figure, row) for row in alone] + [("rest_te_klein", figure, row) for row in small]

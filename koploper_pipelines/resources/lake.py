@@ -285,7 +285,7 @@ def _rows(delta: DeltaTable) -> int:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    actions = pa.record_batch(delta.get_add_actions(flatten=True))
+    actions = pa.table(delta.get_add_actions(flatten=True))
     return int(pc.sum(actions["num_records"]).as_py() or 0) if actions.num_rows else 0
 
 

@@ -12,7 +12,7 @@ from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.cleaned import ride_rules
 from koploper_pipelines.gates.gate import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.resources.reference import municipalities
+from koploper_pipelines.resources.reference import municipality_squares
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,7 +75,7 @@ def pm25_gemeente(step: Step) -> Offered:
 
     rows = _passages(step)
     x, y = geo.square_centre(rows["cel_100m"], 100)
-    rows["gebied_code"] = geo.assign_municipality(x, y, municipalities())
+    rows["gebied_code"] = geo.assign_municipality(x, y, municipality_squares())
     inside = rows[rows["gebied_code"] != geo.OUTSIDE_PROVINCE].assign(gebied_code=PROVINCE)
     made = _pm25(pd.concat([rows, inside]), "gebied_code", step.settings(SnuffelfietsSettings))
     total = _riding(step) + int(inside["aantal_metingen"].sum())

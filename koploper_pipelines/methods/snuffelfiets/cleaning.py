@@ -28,6 +28,9 @@ ERROR_BIT_NO_FIX = 32
 ERROR_BIT_PM_READ = 2048
 ERROR_BITS_DOCUMENTED = ERROR_BITS_CRITICAL | ERROR_BIT_NO_FIX | ERROR_BIT_PM_READ
 
+UNKNOWN_DEVICE = "onbekend"
+"""What stands in `apparaat` when a row names no device; such rows are not those of one device."""
+
 LATITUDE_RANGE = (50.65, 53.66)
 LONGITUDE_RANGE = (3.26, 7.33)
 """The European Netherlands (50.75 to 53.56 north, 3.36 to 7.23 east) with a margin of 0.1 degree."""
@@ -41,11 +44,11 @@ PM10_MAX_UG_M3 = 1000.0
 """Upper end of the measuring range of the Sensirion SPS30."""
 
 REASONS: dict[str, str] = {
-    "onleesbare_waarde": "Een verplichte waarde ontbreekt, of een waarde is niet het getal of tijdstip dat er hoort te staan.",
-    "onmogelijke_klok": "Opname of ontvangst ligt vóór het begin van het meetnet of meer dan een dag na de landing.",
+    "onleesbare_waarde": "Een waarde ontbreekt, of is niet het getal of tijdstip dat er hoort te staan.",
+    "onmogelijke_klok": "Opname of ontvangst ligt voor het begin van het meetnet of ver na de landing.",
     "klok_voor_ontvangst": "De opname ligt later dan de ontvangst, meer dan klokverschil kan verklaren.",
     "dubbel": "Van dit apparaat en dit opnametijdstip is al een andere rij gekozen.",
-    "fout_kritiek": "Het apparaat meldt een kritieke fout van versnellingsmeter, weersensor, gps of fijnstofsensor.",
+    "fout_kritiek": "Het apparaat meldt een kritieke fout van een van zijn sensoren of van de gps.",
     "fout_onbekend": "Het apparaat meldt een foutbit zonder gedocumenteerde betekenis.",
     "pm_leesfout": "Het apparaat kon de fijnstofsensor niet uitlezen.",
     "pm_opwarmen": "De fijnstofsensor herstelt nog van een leesfout.",
@@ -53,7 +56,7 @@ REASONS: dict[str, str] = {
     "positie_onmogelijk": "De positie ligt buiten Nederland.",
     "positie_onnauwkeurig": "De gps-positie is te onnauwkeurig, of haar nauwkeurigheid is onbekend.",
     "pm_onder_detectie": "De fijnstofwaarde ligt onder wat het apparaat kan meten.",
-    "pm_onwaarschijnlijk": "De fijnstofwaarden zijn negatief, te hoog, of kleinere fracties zijn groter dan grotere.",
+    "pm_onwaarschijnlijk": "Een fijnstofwaarde is negatief of te hoog, of hoger dan een grovere fractie.",
     "waarde_buiten_bereik": "Luchtvochtigheid, temperatuur of luchtdruk kan in Nederland niet voorkomen.",
 }
 """Every reason for rejection, in order of precedence, with its explanation."""
@@ -88,8 +91,8 @@ _EXACT_DOUBLE_MAX = 2**53
 _WHOLE_NUMBERS = {
     "_id": (0, _EXACT_DOUBLE_MAX),
     "error_code": (0, _INT32_MAX),
-    "version_major": (1, _INT32_MAX),
-    "version_minor": (0, _INT32_MAX),
+    "version_major": (1, 999),
+    "version_minor": (0, 999),
 }
 _CLOCKS = ("recording_timestamp", "receive_timestamp")
 _PM = ("pm1_0", "pm2_5", "pm10")
@@ -129,6 +132,7 @@ class CleaningRules:
     zero_pm_rule: ZeroPmRule = "een"
     """What to do with a PM of 0 from firmware 1, which sends whole µg/m³: 1 instead, keep, leave out."""
     earliest_date: date = date(2018, 1, 1)
+    """Before the first devices were built."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot stand in a query."""
@@ -147,7 +151,9 @@ class CleaningRules:
         ZoneInfo(self.device_time_zone)
 
 
-def judge(con: duckdb.DuckDBPyConnection, ruw: duckdb.DuckDBPyRelation, rules: CleaningRules) -> duckdb.DuckDBPyRelation:
+def judge(
+    con: duckdb.DuckDBPyConnection, ruw: duckdb.DuckDBPyRelation, rules: CleaningRules
+) -> duckdb.DuckDBPyRelation:
     """Type every raw row and give it at most one reason for rejection.
 
     `ruw` holds `bestand`, `rij`, `geland_op`, `opnamedatum`, `apparaat` and the columns of the CKAN
@@ -209,7 +215,7 @@ def _read_sql(rules: CleaningRules) -> str:
     return f"""
         SELECT * REPLACE ({", ".join(whole + decimal + utc)})
         FROM (
-            SELECT bestand, rij, opnamedatum, nullif(apparaat, '') AS apparaat,
+            SELECT bestand, rij, opnamedatum, nullif(nullif(apparaat, ''), '{UNKNOWN_DEVICE}') AS apparaat,
                 make_timestamp(epoch_us(geland_op)) AS geland_op, {", ".join(doubles + filled + clocks)}
             FROM __ruw
         )"""
@@ -221,7 +227,7 @@ def _to_utc(column: str, zone: str) -> str:
 
 
 def _typed_sql(rules: CleaningRules) -> str:
-    """Units by firmware, and what is wrong with a row whatever the other rows are (`vroeg_oordeel`)."""
+    """Units by firmware, and what can be seen in the text of a row alone."""
     pm_unit = "CASE WHEN version_major >= 2 THEN 100 ELSE 1 END"
     earliest = f"TIMESTAMP '{rules.earliest_date.isoformat()}'"
     impossible = " OR ".join(
@@ -239,8 +245,7 @@ def _typed_sql(rules: CleaningRules) -> str:
             pm1_0 / ({pm_unit}) AS pm1_gemeten,
             pm2_5 / ({pm_unit}) AS pm25_gemeten,
             pm10 / ({pm_unit}) AS pm10_gemeten,
-            -- Each fraction is rounded to one step by itself.
-            pm1_0 > pm2_5 + 1 OR pm2_5 > pm10 + 1 AS is_pm_volgorde_fout,
+            pm1_0 > pm2_5 OR pm2_5 > pm10 AS is_pm_volgorde_fout,
             version_major = 1 AND pm2_5 = 0 AS is_onder_detectie,
             temperature / 10 AS temperatuur_c,
             humidity AS luchtvochtigheid_pct,
@@ -260,7 +265,10 @@ def _unreadable_sql() -> str:
     """The first column that is not what it should be and what was expected there, or NULL."""
     bad: list[tuple[str, str]] = [("apparaat", "entity_id: apparaatnummer")]
     bad += [(column, f"{column}: tijdstip als 2024-11-11T08:48:51") for column in _CLOCKS]
-    bad += [(column, f"{column}: geheel getal vanaf {low}") for column, (low, _) in _WHOLE_NUMBERS.items()]
+    bad += [
+        (column, f"{column}: geheel getal van {low} tot en met {high}")
+        for column, (low, high) in _WHOLE_NUMBERS.items()
+    ]
     bad += [(column, f"{column}: getal") for column in _PM]
     required = " ".join(f"WHEN {column} IS NULL THEN '{expected}'" for column, expected in bad)
     optional = " ".join(
@@ -323,7 +331,7 @@ def _verdicts(rules: CleaningRules) -> list[tuple[str, str, str]]:
     cap = rules.pm25_cap_ug_m3
     checks = [
         ("onleesbare_waarde", "onleesbaar IS NOT NULL", "onleesbaar"),
-        ("onmogelijke_klok", "is_onmogelijke_klok", f"'recording_timestamp en receive_timestamp: {clock_limits}'"),
+        ("onmogelijke_klok", "is_onmogelijke_klok", f"'{' en '.join(_CLOCKS)}: {clock_limits}'"),
         (
             "klok_voor_ontvangst",
             f"vertraging_s < -{rules.clock_ahead_s}",
@@ -331,8 +339,16 @@ def _verdicts(rules: CleaningRules) -> list[tuple[str, str, str]]:
         ),
         ("dubbel", "is_dubbel", "'recording_timestamp: één rij per apparaat en tijdstip'"),
         ("fout_kritiek", f"foutcode & {ERROR_BITS_CRITICAL} <> 0", "'error_code: geen kritieke foutbit'"),
-        ("fout_onbekend", f"foutcode & ~{ERROR_BITS_DOCUMENTED} <> 0", "'error_code: alleen gedocumenteerde foutbits'"),
-        ("pm_leesfout", f"foutcode & {ERROR_BIT_PM_READ} <> 0", f"'error_code: zonder foutbit {ERROR_BIT_PM_READ}'"),
+        (
+            "fout_onbekend",
+            f"foutcode & ~{ERROR_BITS_DOCUMENTED} <> 0",
+            "'error_code: alleen gedocumenteerde foutbits'",
+        ),
+        (
+            "pm_leesfout",
+            f"foutcode & {ERROR_BIT_PM_READ} <> 0",
+            f"'error_code: geen foutbit {ERROR_BIT_PM_READ}'",
+        ),
         (
             "pm_opwarmen",
             "is_opwarmend",
@@ -352,7 +368,7 @@ def _verdicts(rules: CleaningRules) -> list[tuple[str, str, str]]:
         ),
         (
             "positie_onnauwkeurig",
-            f"nauwkeurigheid_m IS NULL OR nauwkeurigheid_m <= 0 OR nauwkeurigheid_m > {rules.max_horizontal_accuracy_m}",
+            f"coalesce(nauwkeurigheid_m, 0) <= 0 OR nauwkeurigheid_m > {rules.max_horizontal_accuracy_m}",
             f"'horizontal_accuracy: meer dan 0 en ten hoogste {rules.max_horizontal_accuracy_m:g} m'",
         ),
         ("pm_onwaarschijnlijk", "pm1_gemeten < 0 OR pm25_gemeten < 0", "'pm1_0 en pm2_5: 0 of meer'"),
@@ -362,7 +378,8 @@ def _verdicts(rules: CleaningRules) -> list[tuple[str, str, str]]:
             f"pm10_gemeten NOT BETWEEN 0 AND {PM10_MAX_UG_M3}",
             f"'pm10: van 0 tot en met {PM10_MAX_UG_M3:g} µg/m³'",
         ),
-        ("pm_onwaarschijnlijk", "is_pm_volgorde_fout", "'pm1_0, pm2_5, pm10: oplopend, op één stap na'"),
+        # Rounding keeps the order, so that the fractions are compared as sent, without tolerance.
+        ("pm_onwaarschijnlijk", "is_pm_volgorde_fout", "'pm1_0, pm2_5 en pm10: oplopend'"),
         ("waarde_buiten_bereik", *_outside("luchtvochtigheid_pct", "humidity", HUMIDITY_RANGE_PCT, "%")),
         ("waarde_buiten_bereik", *_outside("temperatuur_c", "temperature", TEMPERATURE_RANGE_C, "°C")),
         ("waarde_buiten_bereik", *_outside("luchtdruk_hpa", "pressure", PRESSURE_RANGE_HPA, "hPa")),
@@ -382,7 +399,8 @@ def _final_sql(rules: CleaningRules) -> str:
     """The typed columns under their own names, and the number of the first verdict that applies."""
     verdict = " ".join(f"WHEN {condition} THEN {i}" for i, (_, condition, _) in enumerate(_verdicts(rules)))
     # Firmware 1 sends whole numbers, so that lifting what is below 1 keeps PM1 <= PM2.5 <= PM10.
-    pm = "CASE WHEN hoofdversie = 1 AND {0} BETWEEN 0 AND 1 THEN 1 ELSE {0} END" if rules.zero_pm_rule == "een" else "{0}"
+    lifted = "hoofdversie = 1 AND {0} BETWEEN 0 AND 1" if rules.zero_pm_rule == "een" else "false"
+    pm = f"CASE WHEN {lifted} THEN 1 ELSE {{0}} END"
     fractions = [f"{pm.format(f'{name}_gemeten')} AS {name}_ug_m3" for name in ("pm1", "pm25", "pm10")]
     return f"""
         SELECT getypeerd.*, {", ".join(fractions)}, CASE {verdict} END AS oordeel,

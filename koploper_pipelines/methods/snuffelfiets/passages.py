@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import duckdb
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
 from pyproj import Transformer
 
@@ -73,18 +73,20 @@ def ride_rows(
     The coordinates are evaluated now and held in memory; the rest is lazy.
     """
     __segmenten, __ritten = segmenten, ritten
-    __nummers = con.from_arrow(con.sql("""
+    numbered = con.sql("""
         SELECT rit_id, apparaat, meetdag, start_op, einde_op, row_number() OVER (ORDER BY rit_id) AS rit_nr
         FROM __ritten
-    """).to_arrow_table())
+    """).to_arrow_table()
+    __nummers = con.from_arrow(numbered)
     rows = con.sql("""
         SELECT rit_nr, opgenomen_op, opgenomen_op = start_op AS is_start, opgenomen_op = einde_op AS is_einde,
-            breedtegraad, lengtegraad, pm25_ug_m3, is_onder_detectie, luchtvochtigheid_pct, tussentijd_s, afstand_m
+            breedtegraad, lengtegraad, pm25_ug_m3, is_onder_detectie, luchtvochtigheid_pct, tussentijd_s,
+            afstand_m
         FROM __segmenten AS s ASOF JOIN __nummers AS n
             ON s.apparaat = n.apparaat AND s.opgenomen_op >= n.start_op
         WHERE opgenomen_op <= einde_op AND (is_rijdend OR opgenomen_op = start_op)
     """).to_arrow_table()
-    _require_ends(rows, len(__nummers))
+    _require_ends(rows, numbered.num_rows)
     x, y = to_rd(rows["lengtegraad"].to_numpy(), rows["breedtegraad"].to_numpy())
     __rijen = con.from_arrow(
         rows.drop_columns(["lengtegraad", "breedtegraad"])
@@ -121,7 +123,7 @@ def _require_ends(rows: pa.Table, rides: int) -> None:
     for end in ("is_start", "is_einde"):
         found = pc.sum(rows[end]).as_py() or 0
         if found != rides:
-            raise ValueError(f"{found} measurements with {end} for {rides} rides; expected exactly one a ride")
+            raise ValueError(f"{found} measurements with {end} for {rides} rides; expected one a ride")
 
 
 def _shifted_sql(zones: ZoneRules) -> str:
@@ -129,10 +131,11 @@ def _shifted_sql(zones: ZoneRules) -> str:
     home = f"apparaat || '|' || floor(rd_x / {HOME_CELL_M}) || '|' || floor(rd_y / {HOME_CELL_M})"
     # 52 bits of the digest make a fraction that a double holds exactly.
     angle, area = (
-        f"(CAST('0x' || left(sha256({home} || '|{part}'), 13) AS UBIGINT) / {2**52})" for part in ("hoek", "straal")
+        f"(CAST('0x' || left(sha256({home} || '|{part}'), 13) AS UBIGINT) / {2**52})"
+        for part in ("hoek", "oppervlak")
     )
-    shift = f"({zones.max_offset_m} * sqrt({area}))"
-    return f"rd_x + {shift} * cos(2 * pi() * {angle}) AS zone_x, rd_y + {shift} * sin(2 * pi() * {angle}) AS zone_y"
+    shift, turn = f"({zones.max_offset_m} * sqrt({area}))", f"(2 * pi() * {angle})"
+    return f"rd_x + {shift} * cos({turn}) AS zone_x, rd_y + {shift} * sin({turn}) AS zone_y"
 
 
 def passages(con: duckdb.DuckDBPyConnection, rijrijen: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:

@@ -73,7 +73,8 @@ def segments(
         SELECT * EXCLUDE (vorige_breedtegraad, vorige_lengtegraad, vorige_nauwkeurigheid_m),
             coalesce(
                 tussentijd_s <= {rules.max_segment_gap_s}
-                AND afstand_m * 3.6 BETWEEN {rules.min_speed_km_h} * tussentijd_s AND {rules.max_speed_km_h} * tussentijd_s
+                AND afstand_m * 3.6 >= {rules.min_speed_km_h} * tussentijd_s
+                AND afstand_m * 3.6 <= {rules.max_speed_km_h} * tussentijd_s
                 AND afstand_m > sqrt(nauwkeurigheid_m * nauwkeurigheid_m
                     + vorige_nauwkeurigheid_m * vorige_nauwkeurigheid_m),
                 false
@@ -125,16 +126,21 @@ def rides(
     # Sums of fixed point numbers: those of floating point depend on the order in which threads finish.
     return con.sql(f"""
         WITH rijdend AS (
-            SELECT apparaat, hash(apparaat) AS apparaat_hash, vorige_op, opgenomen_op, afstand_m, tussentijd_s,
-                lag(opgenomen_op) OVER (PARTITION BY apparaat_hash ORDER BY opgenomen_op, bron_id) AS vorig_einde_op
+            SELECT apparaat, hash(apparaat) AS apparaat_hash, bron_id, vorige_op, opgenomen_op, afstand_m,
+                tussentijd_s,
+                lag(opgenomen_op) OVER (
+                    PARTITION BY apparaat_hash ORDER BY opgenomen_op, bron_id
+                ) AS vorig_einde_op
             FROM __segmenten
             WHERE is_rijdend
         ),
         begonnen AS (
-            SELECT *, max(CASE
-                WHEN epoch_us(vorige_op) - epoch_us(vorig_einde_op) <= {round(rules.max_gap_min * 60e6)} THEN NULL
-                ELSE vorige_op
-            END) OVER (PARTITION BY apparaat_hash ORDER BY opgenomen_op ROWS UNBOUNDED PRECEDING) AS start_op
+            SELECT *, last_value(CASE
+                WHEN epoch_us(vorige_op) - epoch_us(vorig_einde_op) <= {round(rules.max_gap_min * 60e6)}
+                THEN NULL ELSE vorige_op
+            END IGNORE NULLS) OVER (
+                PARTITION BY apparaat_hash ORDER BY opgenomen_op, bron_id ROWS UNBOUNDED PRECEDING
+            ) AS start_op
             FROM rijdend
         ),
         ritten AS (

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MUNICIPALITIES = "gemeenten_utrecht_2024.csv"
+MUNICIPALITY_SQUARES = "gemeente_per_vierkant_500m_utrecht_2024.csv"
 MUNICIPALITIES_VINTAGE = 2024
 
 
@@ -17,4 +18,12 @@ def municipalities() -> pd.DataFrame:
     import pandas as pd
 
     with resources.files(__name__).joinpath(MUNICIPALITIES).open("rb") as file:
+        return pd.read_csv(file)
+
+
+def municipality_squares() -> pd.DataFrame:
+    """The municipality of each CBS square of 500 m in and next to the province: right for 96% of its area."""
+    import pandas as pd
+
+    with resources.files(__name__).joinpath(MUNICIPALITY_SQUARES).open("rb") as file:
         return pd.read_csv(file)

@@ -1,0 +1,150 @@
+"""Published tables about the platform itself: quality, quarantine and releases.
+
+Here belong views on the ledger and on the lake's heads. They too pass a gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from koploper_pipelines.gates.gate import Offered
+from koploper_pipelines.gates.table import GatedTable, Step, gated_table
+from koploper_pipelines.resources.lake import NoTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from koploper_pipelines.gates.step import Platform
+
+OWN = "publicatie/"
+RELEASES = "publicatie/published/releases"
+
+
+def published_tables(platform: Platform) -> Iterator[GatedTable]:
+    """Every table that a release holds."""
+    yield from (t for t in platform.tables.values() if t.contract.layer == "published")
+
+
+def _judged(platform: Platform) -> str:
+    """What the experiments' gates said last: changes when one of them judged anew."""
+    events = platform.ledger.read(f"gebeurtenis = 'regel' AND tabel NOT LIKE '{OWN}%'")
+    return "" if events.empty else f"{len(events)} {events['tijd'].max()}"
+
+
+@gated_table("publicatie/published/datakwaliteit", also=_judged)
+def datakwaliteit(step: Step) -> Offered:
+    """The latest verdict on every rule of every table."""
+    import pandas as pd
+
+    judged = step.platform.ledger.read("gebeurtenis = 'regel'")
+    last = judged.sort_values("tijd", kind="stable").drop_duplicates(["tabel", "regel"], keep="last")
+    current = {(t.path, r.name) for t in step.platform.tables.values() for r in t.contract.rules}
+    # A rule that left its contract is no longer a promise about the table.
+    last = last[[pair in current for pair in zip(last["tabel"], last["regel"], strict=True)]]
+    verdict = last["is_geslaagd"].map({True: "geslaagd", False: "niet_geslaagd"})
+    made = last.assign(
+        oordeel=verdict.where(last["is_te_beoordelen"].astype(bool), "niet_te_beoordelen"),
+        rijen_beoordeeld=last["beoordeeld"].astype("Int64"),
+        rijen_afwijkend=last["afwijkend"].astype("Int64"),
+        beoordeeld_op=pd.to_datetime(last["tijd"], utc=True),
+    )
+    names = [c.name for c in step.platform.tables["publicatie/published/datakwaliteit"].contract.columns]
+    expected = len(set(zip(judged["tabel"], judged["regel"], strict=True)) & current)
+    return Offered(made[names].reset_index(drop=True), controls={"beoordeelde_regels": expected})
+
+
+@gated_table("publicatie/published/datakwaliteit_quarantaine", also=_judged)
+def datakwaliteit_quarantaine(step: Step) -> Offered:
+    """Number of rows set aside per table and reason."""
+    import pandas as pd
+
+    platform = step.platform
+    counts: list[dict[str, Any]] = []
+    set_aside = 0
+    for table in platform.tables.values():
+        for reason, number, total in _reasons(step, table.path):
+            meaning = {**{r.name: r.description for r in table.contract.rules}, **table.contract.reasons}
+            counts.append(
+                {
+                    "tabel": table.path,
+                    "reden": reason,
+                    "uitleg": meaning[reason],
+                    "aantal_rijen": number,
+                    "aandeel_pct": 100 * number / total,
+                }
+            )
+        if (quarantine := platform.gate.quarantine(table.path)) is not None:
+            set_aside += platform.lake.rows(*quarantine)
+    columns = ["tabel", "reden", "uitleg", "aantal_rijen", "aandeel_pct"]
+    return Offered(pd.DataFrame(counts, columns=columns), controls={"rijen_in_quarantaine": set_aside})
+
+
+def _reasons(step: Step, table: str) -> list[tuple[str, int, int]]:
+    """Reason, rows, and all rows that the table was offered."""
+    lake, quarantine = step.platform.lake, step.platform.gate.quarantine(table)
+    if quarantine is None:
+        return []
+    name, version = quarantine
+    rows = step.con.from_arrow(lake.dataset(name, version))
+    found = rows.query("q", "SELECT reden, count(*), sum(count(*)) OVER () FROM q GROUP BY reden ORDER BY reden").fetchall()
+    kept = lake.rows(table, lake.head(table).version)
+    return [(reason, int(number), kept + int(total)) for reason, number, total in found]
+
+
+def versions(platform: Platform) -> dict[str, int]:
+    """Version of every published table that was made, the list of releases itself aside."""
+    found: dict[str, int] = {}
+    for table in published_tables(platform):
+        if table.path == RELEASES:
+            continue
+        try:
+            found[table.path] = platform.lake.head(table.path).stamped_version
+        except NoTable:
+            continue
+    return found
+
+
+@gated_table(
+    RELEASES,
+    also=versions,
+    after=("publicatie/published/datakwaliteit", "publicatie/published/datakwaliteit_quarantaine"),
+)
+def releases(step: Step) -> Offered:
+    """All releases so far and the one that is about to be made: only when a published table changed."""
+    import pandas as pd
+
+    platform = step.platform
+    contract = platform.tables[RELEASES].contract
+    before = _made_before(platform, step)
+    now = versions(platform)
+    moment = platform.clock.now()
+    changed = ", ".join(p.split("/", 2)[0] + "/" + p.split("/", 2)[2] for p in now)
+    new = {
+        "release": _free_id(f"r{moment:%Y%m%d-%H%M%S}", set(before["release"])),
+        "gemaakt_op": pd.Timestamp(moment),
+        "status": "voorlopig",
+        "soort": "verversing",
+        "aantal_tabellen": len(now) + 1,
+        "toelichting": changed,
+    }
+    rows = pd.concat([before, pd.DataFrame([new])], ignore_index=True) if len(before) else pd.DataFrame([new])
+    return Offered(rows[[c.name for c in contract.columns]], controls={"releases_met_deze": len(before) + 1})
+
+
+def _made_before(platform: Platform, step: Step) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        head = platform.lake.head(RELEASES)
+    except NoTable:
+        return pd.DataFrame(columns=["release"])
+    return step.con.from_arrow(platform.lake.dataset(RELEASES, head.version)).df()
+
+
+def _free_id(wanted: str, taken: set[str]) -> str:
+    """The moment of the release; a second one in the same second counts on."""
+    stem, number = wanted.rsplit("-", 1)
+    while f"{stem}-{number}" in taken:
+        number = f"{int(number) + 1:06d}"
+    return f"{stem}-{number}"

@@ -1,0 +1,133 @@
+"""The release itself: all published tables at one moment, checked as a whole, made current in one step.
+
+Here belongs what must hold over tables; the switch is `resources/warehouse.py`'s.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from koploper_pipelines.assets.publicatie.published import RELEASES, published_tables
+from koploper_pipelines.gates.asset import asset_key
+from koploper_pipelines.gates.step import Platform, RulesFailed, RunStep, audit
+from koploper_pipelines.gates.table import Reads, Step, gated_table
+from koploper_pipelines.resources.lake import NoTable, UntrustedTable
+
+if TYPE_CHECKING:
+    from koploper_pipelines.resources.warehouse import PublishedTable
+
+PARTICIPANTS = ("aantal_apparaten", "apparaten", "aantal_deelnemers", "aantal_spelers")
+ABSENT = ("onderdrukt", "niet_beschikbaar", "niet_van_toepassing", "geen_referentie")
+
+
+class ReleaseRefused(RuntimeError):
+    """The tables are each in order, but not together; the message says which do not agree."""
+
+
+@dg.asset(
+    key=["publicatie", "release", "database"],
+    deps=[asset_key(p) for p in (RELEASES, "publicatie/published/datakwaliteit_quarantaine")],
+    group_name="publicatie",
+    owners=["team:data-provincie"],
+    kinds={"sql"},
+    tags={"laag": "release"},
+    required_resource_keys={"platform"},
+    pool="warehouse",
+    description="Alle gepubliceerde tabellen op één moment, in één stap de geldende release in de database.",
+)
+def database(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    """Make the newest release current, unless it is already."""
+    platform: Platform = context.resources.platform
+    try:
+        return dg.MaterializeResult(metadata=publish(platform))
+    except (UntrustedTable, RulesFailed, ReleaseRefused) as error:
+        raise dg.Failure(description=f"geen release gemaakt, de vorige blijft staan: {error}", allow_retries=False) from error
+
+
+def publish(platform: Platform) -> dict[str, Any]:
+    """Publish the newest release that the list of releases names; facts for the UI."""
+    from koploper_pipelines.resources.warehouse import ReleaseInfo
+
+    warehouse = platform.warehouse
+    warehouse.finish_interrupted()
+    tables = list(_tables(platform))
+    newest = max(next(t for t in tables if t.contract.path == RELEASES).rows.to_pylist(), key=lambda r: r["gemaakt_op"])
+    facts = {"release": newest["release"], "tabellen": len(tables), "rijen": sum(t.rows.num_rows for t in tables)}
+    if warehouse.current() == newest["release"]:
+        return facts | {"uitkomst": "niets nieuw"}
+    problems = [*_exposures(platform, tables), *_disagreements(platform, tables)]
+    if problems:
+        raise ReleaseRefused("; ".join(problems))
+    warehouse.publish(ReleaseInfo(newest["release"], newest["gemaakt_op"], newest["status"]), tables)
+    return facts | {"uitkomst": "gepubliceerd"}
+
+
+def _tables(platform: Platform) -> Iterator["PublishedTable"]:
+    """The last good version of every published table, verified and in order under today's rules."""
+    from koploper_pipelines.gates.gate import arrow_schema
+    from koploper_pipelines.resources.warehouse import PublishedTable
+
+    plan = platform.plan()
+    step = RunStep(platform, plan, _reader(platform), ("*",))
+    try:
+        for table in published_tables(platform):
+            if plan.head(table.path) is None:
+                # Never passed its gate: an experiment without data yet.
+                continue
+            names = ", ".join(f'"{c.name}"' for c in table.contract.columns)
+            keys = ", ".join(f'"{k}"' for k in table.contract.key)
+            rows = step.read(table.path).query("t", f"SELECT {names} FROM t ORDER BY {keys}").to_arrow_table()
+            yield PublishedTable(table.contract, rows.cast(arrow_schema(table.contract)))
+    finally:
+        step.con.close()
+
+
+def _reader(platform: Platform) -> Any:
+    """A table declaration that may read every published table: the release."""
+    reads = [Reads(t.path) for t in published_tables(platform)]
+
+    @gated_table(RELEASES, reads=reads)
+    def release(step: Step) -> None:
+        """Never run: the release makes no table of its own."""
+
+    return release
+
+
+def _exposures(platform: Platform, tables: list["PublishedTable"]) -> Iterator[str]:
+    """Figures about people that a reader should not see, judged from the tables as they would be published."""
+    for table in tables:
+        rows, path = table.rows.to_pylist(), table.contract.path
+        figures = [c.name for c in table.contract.columns if c.figure_about_people]
+        if not figures:
+            continue
+        columns = [c.name for c in table.contract.columns]
+        participants = next((p for p in PARTICIPANTS if p in columns), None)
+        if participants is None:
+            yield f"{path}: figures about people without the number of participants"
+            continue
+        shown = [r for r in rows if any(r[f] is not None for f in figures)]
+        if few := [r for r in shown if r[participants] is None or r[participants] < platform.settings.min_participants]:
+            yield f"{path}: {len(few)} rows show figures on fewer than {platform.settings.min_participants} participants"
+        if "maand" in columns and (early := sorted({r["maand"] for r in shown if r["maand"] >= platform.first_open_month})):
+            yield f"{path}: figures of months that are still open: {', '.join(early)}"
+        for figure in figures:
+            status = f"{figure}_status"
+            if status in columns and any(r[figure] is not None and r[status] in ABSENT for r in rows):
+                yield f"{path}: {figure} is shown where its status says it is absent"
+
+
+def _disagreements(platform: Platform, tables: list["PublishedTable"]) -> Iterator[str]:
+    """Totals that must be the same in two tables and are not."""
+    import duckdb
+
+    present = {t.contract.sql_name for t in tables}
+    with duckdb.connect() as con:
+        for table in tables:
+            con.register(table.contract.sql_name, table.rows)
+        for total in platform.totals:
+            if not present.issuperset(total.tables):
+                continue
+            left, right = (con.sql(q).fetchall()[0][0] for q in (total.left, total.right))
+            if left != right:
+                yield f"{total.because}: {left} against {right} ({' and '.join(total.tables)})"
