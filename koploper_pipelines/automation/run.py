@@ -6,18 +6,47 @@ Here belongs what the command line does with `night.py`'s answers; a run started
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
-from koploper_pipelines.automation.night import FETCH, PROCESS, PUBLISH, Chosen, Next, next_run
 from koploper_pipelines.automation.jobs import ended
-from koploper_pipelines.gates.asset import AGAIN, NIGHT_TAG
+from koploper_pipelines.automation.night import (
+    FETCH,
+    PROCESS,
+    RANGE_END,
+    RANGE_START,
+    Chosen,
+    Next,
+    job_of,
+    next_run,
+)
+from koploper_pipelines.gates.asset import AGAIN, NIGHT_TAG, asset_key
+from koploper_pipelines.gates.plan import ranges
 from koploper_pipelines.gates.step import Platform
+from koploper_pipelines.resources.clock import LOCAL, Clock
 from koploper_pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from dagster._core.errors import SerializableErrorInfo
+
+Watch: TypeAlias = Callable[[str], None]
+"""Told the path of each asset whose step has ended."""
+
+PROCESS_TAG = "koploper/proces"
+"""Number and start time of the process that works on a run, to tell when it was killed."""
+UNFINISHED = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 
 
 @dataclass(frozen=True)
@@ -31,55 +60,58 @@ class Ran:
     """What failed steps said, one line each."""
 
 
+# -- The home and its instance -------------------------------------------------------------------------------
+
+
 def prepare_home(settings: Settings) -> None:
     """Make the installation's folders, with Dagster's own configuration in place."""
     for folder in (settings.inbox, settings.lake, settings.dagster):
         folder.mkdir(parents=True, exist_ok=True)
-    source, target = _dagster_yaml(), settings.dagster / "dagster.yaml"
+    target = settings.dagster / "dagster.yaml"
     if not target.exists():
-        shutil.copyfile(source, target)
+        shutil.copyfile(_dagster_yaml(), target)
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The Dagster instance of an installation."""
+    """The Dagster instance of an installation, rid of the runs of command lines that were killed."""
     prepare_home(settings)
-    return dg.DagsterInstance.from_config(str(settings.dagster))
+    instance = dg.DagsterInstance.from_config(str(settings.dagster))
+    end_orphans(instance)
+    return instance
 
 
-def run_night(
-    defs: dg.Definitions, platform: Platform, instance: dg.DagsterInstance, night: str, chosen: Chosen = Chosen()
-) -> Iterator[Next | Ran]:
-    """Run a night from beginning to end; says each run before it starts and after it ended."""
-    ran: list[tuple[str, str]] = []
-    while (following := next_run(platform, night, ran, chosen)) is not None:
-        yield following
-        yield execute(defs, instance, following)
-        ran = ended(instance.get_runs(dg.RunsFilter(tags={NIGHT_TAG: night})))
+def end_orphans(instance: dg.DagsterInstance) -> list[str]:
+    """End the runs whose process is gone and free what they held; their ids.
+
+    A killed process leaves its run "started" and its place in a pool taken, and the next run would wait for
+    that place without end. Only runs that name their process are judged: those of `execute`.
+    """
+    orphans = [
+        run
+        for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
+        if PROCESS_TAG in run.tags and not _is_alive(run.tags[PROCESS_TAG])
+    ]
+    for run in orphans:
+        instance.report_run_failed(run, f"its process ({run.tags[PROCESS_TAG]}) is gone: it was killed")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return [run.run_id for run in orphans]
 
 
-def execute(defs: dg.Definitions, instance: dg.DagsterInstance, following: Next, again: bool = False) -> Ran:
-    """Execute one run in this process."""
-    job = defs.resolve_job_def(following.job)
-    config = {"ops": {"__".join(k.path): {"config": {AGAIN: True}} for k in following.assets}} if again else None
-    result = job.execute_in_process(
-        instance=instance,
-        tags=dict(following.tags),
-        asset_selection=list(following.assets) or None,
-        run_config=config,
-        raise_on_error=False,
-    )
-    failures = []
-    for event in result.all_events:
-        if event.is_step_failure and event.step_failure_data.error is not None:
-            data = event.step_failure_data
-            told = data.user_failure_data.description if data.user_failure_data else None
-            failures.append(told or f"{event.step_key}: {data.error.message.strip() if data.error else 'failed'}")
-    return Ran(following, result.run_id, result.success, tuple(failures))
+def _this_process() -> str:
+    import psutil
+
+    return f"{os.getpid()} {psutil.Process().create_time():.0f}"
 
 
-def quiet_logs() -> None:
-    """Keep Dagster's event stream off the terminal; it is all in the instance."""
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+def _is_alive(process: str) -> bool:
+    import psutil
+
+    number, started = process.split()
+    try:
+        # Not exact, because the start is told relative to the machine's clock, which may be set meanwhile.
+        return abs(psutil.Process(int(number)).create_time() - float(started)) <= 5
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _dagster_yaml() -> Path:
@@ -89,4 +121,57 @@ def _dagster_yaml() -> Path:
     return beside if beside.is_file() else package / "dagster.yaml"
 
 
-__all__ = ["FETCH", "PROCESS", "PUBLISH", "Ran", "execute", "open_instance", "prepare_home", "quiet_logs", "run_night"]
+# -- Nights --------------------------------------------------------------------------------------------------
+
+
+def night_id(clock: Clock) -> str:
+    """A name for a night that a person starts, as `hand-2026-11-23T141500-1f2e3d`."""
+    return f"hand-{clock.now().astimezone(LOCAL):%Y-%m-%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def run_night(
+    defs: dg.Definitions,
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    night: str,
+    chosen: Chosen = Chosen(),
+    watch: Watch | None = None,
+) -> Iterator[Next | Ran]:
+    """Run a night from beginning to end; says each run before it starts and after it ended."""
+    yield from _until_done(defs, platform, instance, night, chosen, watch, [])
+
+
+def run_rebuild(
+    defs: dg.Definitions,
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    night: str,
+    chosen: Chosen = Chosen(),
+    watch: Watch | None = None,
+) -> Iterator[Next | Ran]:
+    """Make every partition of the tables after raw again, and end as a night does, without fetching."""
+    for following in _rebuilding(platform, night, chosen):
+        yield following
+        yield execute(defs, instance, following, again=True, watch=watch)
+    yield from _until_done(defs, platform, instance, night, chosen, watch, [(FETCH, "")])
+
+
+def execute(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    following: Next,
+    again: bool = False,
+    watch: Watch | None = None,
+) -> Ran:
+    """Execute one run in this process."""
+    job = defs.resolve_job_def(following.job)
+    run_id = dg.make_new_run_id() if hasattr(dg, "make_new_run_id") else ""
+    config = {"ops": {"__".join(k.path): {"config": {AGAIN: True}} for k in following.assets}} if again else None
+    result = job.execute_in_process(
+        instance=instance,
+        tags={**following.tags, PROCESS_TAG: _this_process()},
+        asset_selection=list(following.assets) or None,
+        run_config=config,
+        run_id=run_id,
+        raise_on_error=False,
+    )

@@ -70,11 +70,10 @@ def overzicht(step: Step) -> Offered:
         rows[f"{figure}_status"] = status.where(is_closed, NOT_AVAILABLE)
         shown = rows[figure].astype("Float64" if figure.endswith(("km", "uur")) else "Int64")
         rows[figure] = shown.where(rows[f"{figure}_status"] == DEFINITIVE)
-    # The last measured day of a small month is the last day that a participant cycled.
     rows["peildatum"] = rows["peildatum"].where(rows["apparaten_status"] == DEFINITIVE)
     total = int(rows["metingen_bruikbaar"].sum() + rows["metingen_in_quarantaine"].sum())
     return Offered(
-        _dates(rows.drop(columns=["grootste_aandeel", "grootste_aandeel_ritten", "apparaten_met_rit"])),
+        _month_end(rows.drop(columns=["grootste_aandeel", "grootste_aandeel_ritten", "apparaten_met_rit"])),
         controls={"bruikbaar_plus_quarantaine": total},
     )
 
@@ -105,7 +104,7 @@ def pm25_cel(step: Step) -> Offered:
         f" AND aantal_apparaten >= {rules.min_participants} AND grootste_aandeel <= {rules.max_share}",
     )
     controls = {"toonbare_cellen": expected.fetchall()[0][0], "gesloten_maanden": _months(rows)}
-    return Offered(_dates(made), controls=controls)
+    return Offered(_month_end(made), controls=controls)
 
 
 @gated_table(
@@ -140,7 +139,7 @@ def pm25_gemeente(step: Step) -> Offered:
     made = _year_earlier(shown.drop(columns="grootste_aandeel")).assign(
         gebied_code_status=APPROXIMATE, peiljaar_indeling=MUNICIPALITIES_VINTAGE
     )
-    return Offered(_dates(made), controls=controls)
+    return Offered(_month_end(made), controls=controls)
 
 
 @gated_table(
@@ -211,12 +210,11 @@ def _year_earlier(shown: pd.DataFrame) -> pd.DataFrame:
     return joined
 
 
-def _dates(rows: pd.DataFrame) -> pd.DataFrame:
-    """Dates as dates: DuckDB hands them over as moments."""
+def _month_end(rows: pd.DataFrame) -> pd.DataFrame:
+    """The reference date of a closed month: its last day, since the last measured day is someone's last ride."""
     import pandas as pd
 
-    rows = rows.copy()
-    rows["peildatum"] = pd.Series(
-        [None if pd.isna(v) else pd.Timestamp(v).date() for v in rows["peildatum"]], index=rows.index, dtype="object"
-    )
-    return rows
+    ends = pd.to_datetime(rows["maand"], format="%Y-%m", errors="coerce") + pd.offsets.MonthEnd()
+    is_shown = rows["peildatum"].notna()
+    days = [end.date() if shown else None for end, shown in zip(ends, is_shown, strict=True)]
+    return rows.assign(peildatum=pd.Series(days, index=rows.index, dtype="object"))
