@@ -9,10 +9,11 @@ import logging
 import os
 import secrets
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import dagster as dg
 
@@ -33,9 +34,6 @@ from koploper_pipelines.gates.step import Platform
 from koploper_pipelines.resources.clock import LOCAL, Clock
 from koploper_pipelines.settings import Settings
 
-if TYPE_CHECKING:
-    from dagster._core.errors import SerializableErrorInfo
-
 Watch: TypeAlias = Callable[[str], None]
 """Told the path of each asset whose step has ended."""
 
@@ -46,6 +44,11 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
+)
+STEP_ENDED = (
+    dg.DagsterEventType.STEP_SUCCESS,
+    dg.DagsterEventType.STEP_FAILURE,
+    dg.DagsterEventType.STEP_SKIPPED,
 )
 
 
@@ -156,6 +159,23 @@ def run_rebuild(
     yield from _until_done(defs, platform, instance, night, chosen, watch, [(FETCH, "")])
 
 
+def _until_done(
+    defs: dg.Definitions,
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    night: str,
+    chosen: Chosen,
+    watch: Watch | None,
+    before: list[tuple[str, str]],
+) -> Iterator[Next | Ran]:
+    """What `night.py` says comes next, until it says nothing; `before` counts as run already."""
+    ran = before
+    while (following := next_run(platform, night, ran, chosen)) is not None:
+        yield following
+        yield execute(defs, instance, following, watch=watch)
+        ran = [*before, *ended(instance.get_runs(dg.RunsFilter(tags={NIGHT_TAG: night})))]
+
+
 def execute(
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
@@ -165,8 +185,17 @@ def execute(
 ) -> Ran:
     """Execute one run in this process."""
     job = defs.resolve_job_def(following.job)
-    run_id = dg.make_new_run_id() if hasattr(dg, "make_new_run_id") else ""
-    config = {"ops": {"__".join(k.path): {"config": {AGAIN: True}} for k in following.assets}} if again else None
+    run_id = str(uuid.uuid4())
+    config = (
+        {"ops": {"__".join(k.path): {"config": {AGAIN: True}} for k in following.assets}} if again else None
+    )
+
+    def listen(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if watch is not None and event is not None and event.event_type in STEP_ENDED:
+            watch(str(event.step_key).replace("__", "/"))
+
+    instance.add_event_listener(run_id, listen)
     result = job.execute_in_process(
         instance=instance,
         tags={**following.tags, PROCESS_TAG: _this_process()},
@@ -175,3 +204,46 @@ def execute(
         run_id=run_id,
         raise_on_error=False,
     )
+    return Ran(following, run_id, result.success, tuple(_failures(result)))
+
+
+def steps_in(defs: dg.Definitions, following: Next) -> int:
+    """How many steps a run has."""
+    return len(following.assets) or len(defs.resolve_job_def(following.job).nodes)
+
+
+def quiet_logs() -> None:
+    """Keep Dagster's event stream off the terminal; it is all in the instance."""
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+
+
+def _failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            told = data.user_failure_data.description if data.user_failure_data else None
+            yield told or f"{str(event.step_key).replace('__', '/')}: {_cause(data.error)}"
+        elif event.is_job_failure and not any(e.is_step_failure for e in result.all_events):
+            yield f"{event.job_name}: {_cause(event.job_failure_data.error) or event.message}"
+
+
+def _cause(error: Any) -> str:
+    """What went wrong in the first place; Dagster wraps it in errors of its own."""
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return str(error.message).strip() if error is not None else ""
+
+
+def _rebuilding(platform: Platform, night: str, chosen: Chosen) -> Iterator[Next]:
+    """The runs that make all of it again: one a range of days, and the tables without days with the last."""
+    tables = [t for t in platform.tables.values() if job_of(t) == PROCESS]
+    tables = [t for t in tables if chosen.experiment in (None, t.contract.experiment)]
+    daily = [t for t in tables if t.contract.partition_kind == "dag"]
+    plan = platform.plan()
+    days = {p for t in daily for p in plan.pending_of(t)}
+    days |= {p for t in daily if (head := plan.head(t.path)) for p in head.partitions}
+    spans = ranges(days)
+    for first, last in spans:
+        keys = tuple(asset_key(t.path) for t in (tables if (first, last) == spans[-1] else daily))
+        tags = {NIGHT_TAG: night, RANGE_START: first, RANGE_END: last}
+        yield Next(PROCESS, keys, tags, f"opnieuw: meetdagen {first} t/m {last}")

@@ -544,8 +544,8 @@ def _register(conn: sa.Connection, info: ReleaseInfo) -> None:
     """Note the release as the last one published, without rows of an earlier publish of the same id."""
     from sqlalchemy.dialects.postgresql import insert
 
-    last = sa.select(sa.func.coalesce(sa.func.max(REGISTRY.c.volgnummer), 0) + 1).scalar_subquery()
-    said = {"gemaakt_op": info.made_at, "status": info.status, "volgnummer": last}
+    last = conn.scalar(sa.select(sa.func.coalesce(sa.func.max(REGISTRY.c.volgnummer), 0))) or 0
+    said = {"gemaakt_op": info.made_at, "status": info.status, "volgnummer": last + 1}
     _delete_rows(conn, [info.release_id])
     conn.execute(
         insert(REGISTRY)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -279,7 +279,10 @@ def test_sqlite_stores_dates_and_moments_as_sortable_text(sqlite_database: Datab
 
 def test_postgres_has_real_types(postgres_database: Database) -> None:
     postgres_database.open().publish(info("r1"), [table(EVERYTHING, [FULL_ROW])])
-    sql = "SELECT data_type FROM information_schema.columns WHERE table_schema = '{}' AND table_name = 'alles' {}"
+    sql = (
+        "SELECT data_type FROM information_schema.columns"
+        " WHERE table_schema = '{}' AND table_name = 'alles' {}"
+    )
     expected = ["bigint", "text", "text", "double precision", "text", "bigint", "boolean", "date"]
     expected.append("timestamp with time zone")
     found = postgres_database.query(sql.format("published", "ORDER BY ordinal_position"))
@@ -338,7 +341,7 @@ def test_postgres_comments_say_what_the_contract_says(postgres_database: Databas
         return dict(
             postgres_database.query(
                 "SELECT a.attname, d.description FROM pg_description d"
-                " LEFT JOIN pg_attribute a ON a.attrelid = d.objoid AND a.attnum = d.objsubid AND a.attnum > 0"
+                " LEFT JOIN pg_attribute a ON a.attrelid = d.objoid AND a.attnum = d.objsubid AND attnum > 0"
                 " WHERE d.objoid = 'published.alles'::regclass AND d.classoid = 'pg_class'::regclass"
             )
         )
@@ -531,7 +534,7 @@ def test_a_check_cannot_change_what_it_judges(database: Database) -> None:
         target = "ritten" if database.is_sqlite else "publicatie_data.ritten"
         conn.exec_driver_sql(f"DELETE FROM {target}")
 
-    with pytest.raises(sa.exc.DBAPIError, match="read-?only"):
+    with pytest.raises(sa.exc.DBAPIError, match=r"read-?only"):
         database.open().publish(info("r1"), marked("r1"), meddle)
     assert database.open().current() is None
 
@@ -784,7 +787,7 @@ def test_another_database_is_not_replaced(sqlite_database: Database) -> None:
     with closing(sqlite3.connect(sqlite_database.file)) as con:
         con.execute("CREATE TABLE eigen_werk (a)")
     before = sqlite_database.file.read_bytes()
-    with pytest.raises(WarehouseError, match="another database.*KOPLOPER_WAREHOUSE_URL"):
+    with pytest.raises(WarehouseError, match=r"another database.*KOPLOPER_WAREHOUSE_URL"):
         sqlite_database.open().publish(info("r1"), marked("r1"))
     assert sqlite_database.file.read_bytes() == before
 
@@ -1068,6 +1071,7 @@ def test_postgres_is_reached_through_psycopg2(postgres_database: Database, schem
 
 
 def test_importing_the_module_loads_no_frames() -> None:
-    code = f"import sys, {module.__name__}; print([m for m in ('pyarrow', 'pandas', 'duckdb', 'psycopg2') if m in sys.modules])"
+    heavy = ("pyarrow", "pandas", "duckdb", "psycopg2")
+    code = f"import sys, {module.__name__}; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

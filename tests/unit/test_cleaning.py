@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from koploper_pipelines.methods.snuffelfiets.cleaning import REASONS, CleaningRu
 
 RULES = CleaningRules()
 LANDED = datetime(2024, 12, 1, 3, 0, tzinfo=UTC)
-SOUND = {
+SOUND: dict[str, Any] = {
     "bestand": "b1",
     "geland_op": LANDED,
     "apparaat": "a1",
@@ -97,8 +98,10 @@ def judged(
     return list(relation.to_arrow_table().to_pylist())
 
 
-def verdict(con: duckdb.DuckDBPyConnection, rules: CleaningRules = RULES, **change: Any) -> str | None:
-    return judged(con, change, rules=rules)[0]["reden"]
+def verdict(con: duckdb.DuckDBPyConnection, **change: Any) -> str | None:
+    (row,) = judged(con, change)
+    reason: str | None = row["reden"]
+    return reason
 
 
 def at(seconds: float, start: str = "2024-11-11T08:00:00") -> dict[str, str]:
@@ -601,7 +604,8 @@ def many(days: int = 4, seed: int = 5) -> list[dict[str, Any]]:
 
 
 def as_frame(relation: duckdb.DuckDBPyRelation) -> pd.DataFrame:
-    return relation.order("bestand, rij").to_arrow_table().to_pandas()
+    frame: pd.DataFrame = relation.order("bestand, rij").to_arrow_table().to_pandas()
+    return frame
 
 
 def test_a_day_is_judged_alike_with_its_neighbours_and_with_all(con: duckdb.DuckDBPyConnection) -> None:
@@ -641,7 +645,7 @@ def test_every_raw_row_is_kept_or_rejected_once(con: duckdb.DuckDBPyConnection) 
         )
 
 
-anything = st.one_of(st.none(), st.text(max_size=8), st.sampled_from(NO_NUMBERS + ["0", "1", "2048", "-5"]))
+anything = st.one_of(st.none(), st.text(max_size=8), st.sampled_from([*NO_NUMBERS, "0", "1", "2048", "-5"]))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -696,7 +700,7 @@ REAL_COUNTS = {
 }
 
 
-def verdicts_by_pandas(rows: pd.DataFrame) -> pd.Series:
+def verdicts_by_pandas(rows: pd.DataFrame) -> "pd.Series[str]":
     """The rules once more, row by row, for the real file; numbers instead of text, loops instead of sets."""
     rows = rows.copy()
     rows["recorded"] = pd.to_datetime(rows["recording_timestamp"], format="ISO8601")
@@ -704,7 +708,8 @@ def verdicts_by_pandas(rows: pd.DataFrame) -> pd.Series:
     found: dict[int, str] = {}
     for _, track in rows.groupby("entity_id"):
         since_failure, failed_at, seen = 99, pd.Timestamp(0), set()
-        for row in track.sort_values(["recorded", "received", "_id"]).itertuples():
+        ordered = track.sort_values(["recorded", "received", "_id"]).reset_index(names="plaats")
+        for row in (SimpleNamespace(**record) for record in ordered.to_dict("records")):
             bits = {1 << b for b in range(16) if row.error_code >> b & 1}
             unit = 100 if row.version_major >= 2 else 1
             pm1, pm25, pm10 = row.pm1_0 / unit, row.pm2_5 / unit, row.pm10 / unit
@@ -732,7 +737,7 @@ def verdicts_by_pandas(rows: pd.DataFrame) -> pd.Series:
             else:
                 reason = "bruikbaar"
             seen.add(row.recorded)
-            found[row.Index] = reason
+            found[row.plaats] = reason
     return pd.Series(found).sort_index()
 
 
@@ -740,7 +745,8 @@ def landed_real_file(con: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckD
     con.execute(
         """
         CREATE TABLE geland AS
-        SELECT 'echt' AS bestand, row_number() OVER () AS rij, TIMESTAMPTZ '2024-12-01 03:00:00+00' AS geland_op,
+        SELECT 'echt' AS bestand, row_number() OVER () AS rij,
+            TIMESTAMPTZ '2024-12-01 03:00:00+00' AS geland_op,
             CAST(left(recording_timestamp, 10) AS DATE) AS opnamedatum, sha256(entity_id) AS apparaat,
             * EXCLUDE (entity_id)
         FROM read_csv(?, all_varchar = true)

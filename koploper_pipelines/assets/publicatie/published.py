@@ -41,7 +41,8 @@ def datakwaliteit(step: Step) -> Offered:
     last = judged.sort_values("tijd", kind="stable").drop_duplicates(["tabel", "regel"], keep="last")
     current = {(t.path, r.name) for t in step.platform.tables.values() for r in t.contract.rules}
     # A rule that left its contract is no longer a promise about the table.
-    last = last[[pair in current for pair in zip(last["tabel"], last["regel"], strict=True)]]
+    is_current = [pair in current for pair in zip(last["tabel"], last["regel"], strict=True)]
+    last = last[pd.Series(is_current, index=last.index, dtype=bool)]
     verdict = last["is_geslaagd"].map({True: "geslaagd", False: "niet_geslaagd"})
     made = last.assign(
         oordeel=verdict.where(last["is_te_beoordelen"].astype(bool), "niet_te_beoordelen"),
