@@ -5,7 +5,6 @@ Here belongs what the command line does with `night.py`'s answers; a run started
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import shutil
@@ -45,6 +44,8 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+"""Keeps Dagster's events off the terminal; they are all in the instance."""
 STEP_ENDED = (
     dg.DagsterEventType.STEP_SUCCESS,
     dg.DagsterEventType.STEP_FAILURE,
@@ -186,9 +187,9 @@ def execute(
     """Execute one run in this process."""
     job = defs.resolve_job_def(following.job)
     run_id = str(uuid.uuid4())
-    config = (
-        {"ops": {"__".join(k.path): {"config": {AGAIN: True}} for k in following.assets}} if again else None
-    )
+    config: dict[str, Any] = {"loggers": QUIET}
+    if again:
+        config["ops"] = {"__".join(k.path): {"config": {AGAIN: True}} for k in following.assets}
 
     def listen(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
@@ -210,11 +211,6 @@ def execute(
 def steps_in(defs: dg.Definitions, following: Next) -> int:
     """How many steps a run has."""
     return len(following.assets) or len(defs.resolve_job_def(following.job).nodes)
-
-
-def quiet_logs() -> None:
-    """Keep Dagster's event stream off the terminal; it is all in the instance."""
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
 
 
 def _failures(result: dg.ExecuteInProcessResult) -> Iterator[str]:

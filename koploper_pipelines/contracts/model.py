@@ -36,6 +36,9 @@ CONTRACTS_FOLDER = Path(__file__).parent
 
 SCHEMA_RULE = "schema_klopt"
 CONSERVATION_RULE = "geen_rij_verloren"
+MOST_ROWS_RULE = "meeste_rijen_blijven"
+MOST_ROWS_SHARE = 0.10
+"""Above this share of rows that break a row rule the whole partition is held back."""
 
 
 class ContractError(ValueError):
@@ -61,6 +64,8 @@ class Column:
     """Why the column has no range, set or pattern, where it has none."""
     figure_about_people: bool = False
     """Whether the column is a figure about people (disclosure rules) rather than a process count."""
+    decimals: int | None = None
+    """To how many decimals the values are rounded when they are cast."""
     stamp: bool = False
     """Whether the column says when or by which run a row came, and so differs between equal tables."""
 
@@ -95,7 +100,7 @@ class Rule:
     scope: Scope
     dimension: str
     expectations: tuple[Expectation, ...]
-    """Empty for the two rules that the gate itself proves: the schema and the conservation of rows."""
+    """Empty for the rules that the gate itself proves: schema, conservation of rows, share of rows set aside."""
 
     @property
     def is_blocking(self) -> bool:
@@ -165,7 +170,7 @@ class Contract:
     def rules_hash(self) -> str:
         """Fingerprint of columns and rules: what a partition was gated under."""
         said = [
-            [(c.name, c.type, c.required, c.key) for c in self.columns],
+            [(c.name, c.type, c.required, c.key, c.decimals) for c in self.columns],
             [
                 (r.name, r.severity, r.scope, [(e.type, sorted(e.kwargs.items(), key=str)) for e in r.expectations])
                 for r in self.rules
@@ -285,6 +290,7 @@ def _column(source: SchemaProperty) -> Column:
         values=tuple(str(v.value) for v in source.enum) if source.enum else None,
         unbounded_because=own.get("zonderGrenzen"),
         figure_about_people=own.get("soort") == "persoonscijfer",
+        decimals=own.get("decimalen"),
         stamp=bool(own.get("stempel", False)),
     )
     if not column.is_bounded and not column.unbounded_because:
@@ -371,6 +377,15 @@ def _rules_from_columns(
             "conformity",
             bounds,
         )
+    yield Rule(
+        MOST_ROWS_RULE,
+        f"Ten hoogste {MOST_ROWS_SHARE:.0%} van de rijen breekt een regel per rij.",
+        "Breken veel rijen een regel, dan is de stap fout en niet de rij: alles wacht op een mens.",
+        "critical",
+        "partitie" if partition else "tabel",
+        "completeness",
+        (),
+    )
     if empty_because is None:
         yield Rule(
             "tabel_is_niet_leeg",

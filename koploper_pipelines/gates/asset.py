@@ -11,7 +11,7 @@ import dagster as dg
 
 from koploper_pipelines.contracts import Column, Contract, Rule
 from koploper_pipelines.gates.audit import Verdict
-from koploper_pipelines.gates.gate import SchemaMismatch
+from koploper_pipelines.gates.staging import SchemaMismatch
 from koploper_pipelines.gates.step import Platform, Report, RulesFailed, RunStep, audit, run_table
 from koploper_pipelines.gates.table import GatedTable
 from koploper_pipelines.resources.lake import UntrustedTable
@@ -39,7 +39,8 @@ def to_asset(table: GatedTable) -> dg.AssetsDefinition:
         description=_description(contract),
         group_name=contract.experiment,
         owners=[contract.owner],
-        kinds=set(table.kinds),
+        # The graph shows kinds, not the folders of a key: without the layer its two `metingen` look the same.
+        kinds={contract.layer, *table.kinds},
         tags={"laag": contract.layer, "contract": contract.version},
         code_version=table.code,
         metadata={

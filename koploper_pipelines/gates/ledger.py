@@ -1,7 +1,7 @@
 """The quality ledger: what every gate did and what every rule said, kept for good.
 
-Here belongs appending and reading the ledger, a Delta table beside the lake's tables. It decides nothing:
-the trust of readers lies in the stamps of the tables themselves.
+Here belongs appending and reading the ledger, a Delta table beside the lake's tables and stamped as they
+are. It decides nothing about their rows: the trust of readers lies in the tables' own stamps.
 """
 
 from __future__ import annotations
@@ -65,9 +65,13 @@ class Ledger:
         types |= {"int64": pa.int64(), "float64": pa.float64()}
         schema = pa.schema([(name, types[kind]) for name, kind in FIELDS.items()])
         rows = [{**dict.fromkeys(FIELDS), "tijd": moment, **e} for e in entries]
-        version = self._lake.append_unstamped(TABLE, pa.Table.from_pylist(rows, schema=schema))
-        if version and version % COMPACT_EVERY == 0:
-            self._lake.compact(TABLE)
+        with self._lake.lock(TABLE):
+            before = self._lake.head(TABLE).stamped_version if self._lake.exists(TABLE) else -1
+            stamp = {"gang": "grootboek", "ouder": before, "partities": {}}
+            table = pa.Table.from_pylist(rows, schema=schema)
+            version = self._lake.commit(TABLE, table, stamp, partition=None, replace=None)
+            if version and version % COMPACT_EVERY == 0:
+                self._lake.compact(TABLE)
 
     def last_verdicts(self, table: str) -> pd.DataFrame:
         """The newest entry of each rule of a table."""
@@ -75,7 +79,10 @@ class Ledger:
         return entries.drop_duplicates("regel", keep="last")
 
     def read(self, where: str = "TRUE") -> pd.DataFrame:
-        """Entries for which a SQL condition over `FIELDS` holds, oldest first; no rows before the first gate."""
+        """Entries for which a SQL condition over `FIELDS` holds, oldest first; no rows before the first gate.
+
+        Raises UntrustedTable when something else wrote to the ledger.
+        """
         import duckdb
         import pandas as pd
 
@@ -83,5 +90,5 @@ class Ledger:
             return pd.DataFrame(columns=list(FIELDS))
         with duckdb.connect() as con:
             con.sql("SET TimeZone = 'UTC'")
-            con.register("grootboek", self._lake.newest(TABLE))
+            con.register("grootboek", self._lake.dataset(TABLE, self._lake.head(TABLE).version))
             return con.sql(f"SELECT * FROM grootboek WHERE {where} ORDER BY tijd, gang, regel").df()

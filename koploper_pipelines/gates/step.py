@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.contracts import Contract
 from koploper_pipelines.gates.audit import Staged, Verdict, judge_rules, partition_sql
-from koploper_pipelines.gates.gate import Gate, Outcome, Passage, SchemaMismatch
+from koploper_pipelines.gates.gate import QUARANTINE, Gate, Outcome, Passage
 from koploper_pipelines.gates.ledger import Ledger
 from koploper_pipelines.gates.measures import literal
 from koploper_pipelines.gates.plan import Plan, fingerprint
+from koploper_pipelines.gates.staging import SchemaMismatch, arrow_schema
 from koploper_pipelines.gates.table import Delivery, GatedTable, Reads, SameTotal
 from koploper_pipelines.resources.clock import Clock
 from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Head, Lake, NoTable
@@ -135,7 +136,7 @@ class RunStep:
         head = self._plan.head(table)
         contract = self._platform.tables[table].contract
         if head is None:
-            return self.con.from_arrow(_empty(contract))
+            return self.con.from_arrow(arrow_schema(contract).empty_table())
         needed = self._plan.inputs(self._table, reads, self.partitions)
         rows = self.con.from_arrow(self._platform.lake.dataset(table, head.version))
         if contract.partition is not None and set(needed) != set(head.partitions):
@@ -154,8 +155,6 @@ class RunStep:
                 "SELECT ''::VARCHAR AS partitie, ''::VARCHAR AS reden, ''::VARCHAR AS toelichting,"
                 " ''::VARCHAR AS rij WHERE FALSE"
             )
-        from koploper_pipelines.gates.gate import QUARANTINE
-
         self._platform.lake.head(table + QUARANTINE)
         return self.con.from_arrow(self._platform.lake.dataset(table + QUARANTINE, int(version)))
 
@@ -308,12 +307,6 @@ def _land_one(
 
 def _in_partitions(column: str, partitions: Sequence[str]) -> str:
     return f"{partition_sql(column)} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
-
-
-def _empty(contract: Contract) -> Any:
-    from koploper_pipelines.gates.gate import arrow_schema
-
-    return arrow_schema(contract).empty_table()
 
 
 __all__ = ["NoTable", "Platform", "Report", "RulesFailed", "RunStep", "audit", "refused_tonight", "run_table"]

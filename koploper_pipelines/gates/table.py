@@ -21,7 +21,7 @@ from koploper_pipelines.settings import ExperimentSettings
 if TYPE_CHECKING:
     import duckdb
 
-    from koploper_pipelines.gates.gate import Offered
+    from koploper_pipelines.gates.staging import Offered
     from koploper_pipelines.gates.step import Platform
 
 PACKAGE = "koploper_pipelines"

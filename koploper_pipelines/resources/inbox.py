@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from koploper_pipelines.gates.gate import SchemaMismatch
+from koploper_pipelines.gates.staging import SchemaMismatch
 from koploper_pipelines.settings import Settings
 
 if TYPE_CHECKING:

@@ -190,21 +190,6 @@ class Lake:
         delta.restore(version, commit_properties=self._signed(table, stamp))
         return int(self._open(table).version())
 
-    def append_unstamped(self, table: str, rows: pa.Table) -> int:
-        """Add rows to a table that only records what happened (the ledger); the new version."""
-        from deltalake import write_deltalake
-
-        is_new = not self.exists(table)
-        self.folder(table).mkdir(parents=True, exist_ok=True)
-        write_deltalake(
-            str(self.folder(table)), rows, mode="append", configuration=CONFIGURATION if is_new else None
-        )
-        return int(self._open(table).version())
-
-    def newest(self, table: str) -> pads.Dataset:
-        """Rows of the newest version, unverified: for the ledger only."""
-        return self._open(table).to_pyarrow_dataset()
-
     def compact(self, table: str) -> None:
         """Merge a table's small files; rows stay the same, so readers pass over the commit."""
         self._open(table).optimize.compact()

@@ -129,7 +129,10 @@ class Warehouse:
         return self._store.current()
 
     def read(self, sql_name: str) -> pa.Table:
-        """All rows of a table of the current release; LookupError when it has no such table."""
+        """All rows of a table of the current release, in no particular order.
+
+        Raises LookupError when the release has no such table.
+        """
         return self._store.read(sql_name)
 
     def releases(self) -> list[ReleaseInfo]:
@@ -333,11 +336,16 @@ class _SqliteFile:
 
         if not self.file.exists():
             return
-        # A damaged file is replaced by a whole one.
-        with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(self.file, timeout=1)) as con:
-            names = {name for (name,) in con.execute("SELECT name FROM sqlite_master")}
-            if names and RELEASE.sql_name not in names:
-                raise WarehouseError(f"{self.file} is another database; choose another file in {SETTING}")
+        try:
+            with closing(sqlite3.connect(self.file, timeout=1)) as con:
+                names = {name for (name,) in con.execute("SELECT name FROM sqlite_master")}
+        except sqlite3.OperationalError as error:
+            raise WarehouseError(f"{self.file} of {SETTING}: {error}; readers open it read-only") from error
+        except sqlite3.DatabaseError:
+            # Damaged: nothing is lost by a whole file in its place.
+            return
+        if names and RELEASE.sql_name not in names:
+            raise WarehouseError(f"{self.file} is another database; choose another file in {SETTING}")
 
     @contextmanager
     def _lock(self, timeout: float) -> Iterator[None]:
@@ -687,7 +695,7 @@ def _store(url: str, home: Path) -> _SqliteFile | _PostgresSchemas:
         return _SqliteFile(home / str(parsed.database))
     if parsed.drivername not in ("postgresql", "postgresql+psycopg2"):
         raise WarehouseError(f"{SETTING} asks for {parsed.drivername!r}; {expected}")
-    if "@" in (parsed.database or ""):
+    if "@" in f"{parsed.host}{parsed.database}":
         raise WarehouseError(f"{SETTING}: write '/', ':' and '@' in the password as %2F, %3A and %40")
     # SQLAlchemy would choose psycopg 3, which has another COPY.
     return _PostgresSchemas(parsed.set(drivername="postgresql+psycopg2"))

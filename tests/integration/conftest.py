@@ -34,11 +34,13 @@ def postgres_server() -> Iterator[sa.URL]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: sa.URL) -> str:
+def postgres_url(postgres_server: sa.URL) -> Iterator[str]:
     """Plain URL of an empty database of its own."""
     name = f"t_{uuid.uuid4().hex}"
     admin = sa.create_engine(postgres_server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as conn:
         conn.exec_driver_sql(f"CREATE DATABASE {name}")
     url = postgres_server.set(drivername="postgresql", database=name)
-    return url.render_as_string(hide_password=False)
+    yield url.render_as_string(hide_password=False)
+    with admin.connect() as conn:
+        conn.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")

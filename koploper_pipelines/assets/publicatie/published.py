@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from koploper_pipelines.gates.gate import Offered
+from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import GatedTable, Step, gated_table
 from koploper_pipelines.resources.lake import NoTable
 

@@ -65,7 +65,7 @@ def publish(platform: Platform) -> dict[str, Any]:
 
 def _tables(platform: Platform) -> Iterator["PublishedTable"]:
     """The last good version of every published table, verified and in order under today's rules."""
-    from koploper_pipelines.gates.gate import arrow_schema
+    from koploper_pipelines.gates.staging import arrow_schema
     from koploper_pipelines.resources.warehouse import PublishedTable
 
     plan = platform.plan()

@@ -5,7 +5,7 @@ Here belongs comparing; the figures themselves come from the indicators.
 
 from __future__ import annotations
 
-from koploper_pipelines.gates.gate import Offered
+from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
 
 OVERVIEW = "snuffelfiets/indicators/overzicht"

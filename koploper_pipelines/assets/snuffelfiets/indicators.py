@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.cleaned import ride_rules
-from koploper_pipelines.gates.gate import Offered
+from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
 from koploper_pipelines.resources.reference import municipality_squares
 

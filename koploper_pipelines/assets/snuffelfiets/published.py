@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.indicators import CLASSES, PROVINCE
-from koploper_pipelines.gates.gate import Offered
+from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, SameTotal, Step, gated_table
 from koploper_pipelines.resources.reference import (
     MUNICIPALITIES_VINTAGE,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from koploper_pipelines.gates.gate import Offered
+from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Step, gated_table
 from koploper_pipelines.resources.inbox import DroppedFile, count_lines, dropped_files, read_csv
 from koploper_pipelines.resources.lake import UNKNOWN
@@ -93,7 +93,7 @@ def metingen(step: Step) -> Iterator[CkanFile]:
 
 
 def _has_landed(platform: Platform, file: DroppedFile) -> bool:
-    from koploper_pipelines.gates.gate import SchemaMismatch
+    from koploper_pipelines.gates.staging import SchemaMismatch
 
     if not platform.lake.exists(TABLE):
         return False

@@ -1,0 +1,124 @@
+"""Staging: the rows that a step offers, cast to the contract's columns and types.
+
+Here belong what a step may offer and what casting proves. What the rows are worth is judged in `audit.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from koploper_pipelines.contracts import Column, Contract
+from koploper_pipelines.gates.measures import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import pyarrow as pa
+
+    Rows: TypeAlias = duckdb.DuckDBPyRelation | pd.DataFrame | pa.Table
+
+DUCKDB_TYPES = {
+    "string": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+}
+# What may be cast to a column's type without a value changing its meaning.
+ACCEPTED = {
+    "string": {"VARCHAR", "ENUM"},
+    "integer": {"BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT", "HUGEINT"},
+    "boolean": {"BOOLEAN"},
+    "date": {"DATE"},
+    "timestamp": {"TIMESTAMP WITH TIME ZONE"},
+}
+ACCEPTED["number"] = ACCEPTED["integer"] | {"DOUBLE", "FLOAT", "DECIMAL"}
+
+
+class SchemaMismatch(ValueError):
+    """Offered rows do not have the contract's columns and types; names each column and what was expected."""
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What a step offers its gate."""
+
+    rows: Rows
+    """The new rows of the partitions in hand; rows of other partitions are not taken."""
+    rejected: duckdb.DuckDBPyRelation | None = None
+    """Rows set aside by the step itself: any columns, plus `reden` and `toelichting`."""
+    rows_in: int | None = None
+    """How many rows the step received for these partitions, counted apart from the split in kept and rejected."""
+    controls: Mapping[str, Any] = field(default_factory=dict)
+    """Control totals of the inputs, for the reconciliation rules."""
+    partitions: Sequence[str] | None = None
+    """For a landing: the partitions that the rows fall in."""
+    file: str | None = None
+    """For a landing: the content hash of the file."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Further facts for the stamp and the UI."""
+
+
+def relation(con: duckdb.DuckDBPyConnection, rows: Rows) -> duckdb.DuckDBPyRelation:
+    """Rows as a relation of the connection, whatever a step made them with."""
+    import duckdb
+    import pandas as pd
+    import pyarrow as pa
+
+    if isinstance(rows, duckdb.DuckDBPyRelation):
+        return rows
+    table = pa.Table.from_pandas(rows, preserve_index=False) if isinstance(rows, pd.DataFrame) else rows
+    return con.from_arrow(table)
+
+
+def check_columns(contract: Contract, rows: duckdb.DuckDBPyRelation) -> None:
+    """Raise SchemaMismatch unless the rows have exactly the contract's columns, of types that fit."""
+    expected = [c.name for c in contract.columns]
+    problems = [f"column {n!r} is missing" for n in expected if n not in rows.columns]
+    problems += [f"column {n!r} is not in the contract" for n in rows.columns if n not in expected]
+    for name, found in zip(rows.columns, map(str, rows.types), strict=True):
+        if name not in expected:
+            continue
+        wanted = contract.column(name).type
+        base = found.split("(")[0]
+        if base not in ACCEPTED[wanted] and base not in ('"NULL"', "NULL"):
+            problems.append(f"column {name!r} is {found}, expected {wanted}")
+    if problems:
+        raise SchemaMismatch(f"{contract.path}: " + "; ".join(problems))
+
+
+def cast_sql(column: Column, found: str) -> str:
+    """SQL that casts a column, found with a DuckDB type, to what the contract says of it."""
+    name = quoted(column.name)
+    # pandas writes a missing number as NaN; in the lake a missing value is NULL.
+    source = f"CASE WHEN isnan({name}) THEN NULL ELSE {name} END" if found in ("DOUBLE", "FLOAT") else name
+    if column.decimals is not None:
+        source = f"round({source}, {column.decimals})"
+    return f"({source})::{DUCKDB_TYPES[column.type]} AS {name}"
+
+
+def to_arrow(rows: duckdb.DuckDBPyRelation, contract: Contract) -> pa.RecordBatchReader:
+    """Rows as a stream of Arrow batches in the contract's physical schema."""
+    import pyarrow as pa
+
+    schema = arrow_schema(contract)
+    reader = rows.to_arrow_reader(100_000)
+    return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in reader))
+
+
+def arrow_schema(contract: Contract) -> pa.Schema:
+    """The physical schema of a table."""
+    import pyarrow as pa
+
+    types = {
+        "string": pa.string(),
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "boolean": pa.bool_(),
+        "date": pa.date32(),
+        "timestamp": pa.timestamp("us", "UTC"),
+    }
+    return pa.schema([pa.field(c.name, types[c.type]) for c in contract.columns])
