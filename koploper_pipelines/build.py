@@ -23,7 +23,9 @@ from koploper_pipelines.settings import Settings
 
 def find_tables() -> dict[str, GatedTable]:
     """All gated tables below `assets/`, by path, each after its inputs."""
-    return {t.path: t for t in in_order({v.path: v for v in _declared() if isinstance(v, GatedTable)}.values())}
+    return {
+        t.path: t for t in in_order({v.path: v for v in _declared() if isinstance(v, GatedTable)}.values())
+    }
 
 
 def find_assets() -> list[dg.AssetsDefinition]:
@@ -36,7 +38,9 @@ def _declared() -> Iterator[object]:
         yield from vars(importlib.import_module(module.name)).values()
 
 
-def build_platform(settings: Settings | None = None, tables: Mapping[str, GatedTable] | None = None) -> Platform:
+def build_platform(
+    settings: Settings | None = None, tables: Mapping[str, GatedTable] | None = None
+) -> Platform:
     """One installation; `tables` replaces the ones found, for tests."""
     totals = tuple(v for v in _declared() if isinstance(v, SameTotal))
     return Platform(settings or Settings(), find_tables() if tables is None else tables, totals)

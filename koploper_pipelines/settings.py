@@ -6,6 +6,7 @@ that experiment's folder, as a subclass of `ExperimentSettings`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -38,7 +39,7 @@ class Settings(BaseSettings):
     min_participants: int = 5
     """Participants behind every figure about people in a release, whatever an experiment's own limit is."""
     small_table_rows: int = 20_000
-    """Up to this many rows a table goes to Great Expectations as it is; above, its rules are counted first."""
+    """Up to this many rows a table goes to Great Expectations as it is; above, rules are counted first."""
 
     @field_validator("home")
     @classmethod
@@ -79,7 +80,9 @@ class Settings(BaseSettings):
     def _secret(self) -> bytes:
         if self.key is not None:
             if len(self.key) < 32:
-                raise ValueError("KOPLOPER_KEY has fewer than 32 characters; expected a random secret of 32 or more")
+                raise ValueError(
+                    "KOPLOPER_KEY has fewer than 32 characters; expected a random secret of 32 or more"
+                )
             return self.key.encode()
         file = self.home / "sleutel"
         if not file.exists():
@@ -87,11 +90,9 @@ class Settings(BaseSettings):
             scratch = file.with_suffix(f".{os.getpid()}")
             scratch.touch(mode=0o600)
             scratch.write_text(secrets.token_hex(32))
-            try:
-                # A link fails when another process was first, so that two first starts agree on one key.
+            # A link fails when another process was first, so that two first starts agree on one key.
+            with contextlib.suppress(FileExistsError):
                 os.link(scratch, file)
-            except FileExistsError:
-                pass
             scratch.unlink()
         return file.read_text().strip().encode()
 

@@ -72,9 +72,13 @@ def build_night_sensor(platform: Platform, jobs: Sequence[Any]) -> dg.SensorDefi
     return nacht_vervolg
 
 
-def next_requests(platform: Platform, instance: dg.DagsterInstance) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def next_requests(
+    platform: Platform, instance: dg.DagsterInstance
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """The next run of the latest scheduled night, or the reason why there is none now."""
-    started = instance.get_runs(dg.RunsFilter(job_name=FETCH, tags={"dagster/schedule_name": "nacht"}), limit=1)
+    started = instance.get_runs(
+        dg.RunsFilter(job_name=FETCH, tags={"dagster/schedule_name": "nacht"}), limit=1
+    )
     if not started:
         yield dg.SkipReason("er is nog geen nacht begonnen")
         return

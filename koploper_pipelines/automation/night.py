@@ -62,7 +62,7 @@ def job_of(table: GatedTable) -> str:
 def next_run(
     platform: Platform, night: str, ran: Sequence[tuple[str, str]], chosen: Chosen = Chosen()
 ) -> Next | None:
-    """What to run now, given the (job, work tag) of the runs of this night that have ended; None at its end."""
+    """What to run now, given (job, work tag) of the runs of this night that have ended; None at its end."""
     jobs = [job for job, _ in ran]
     if FETCH not in jobs:
         tables = [t for t in platform.tables.values() if job_of(t) == FETCH and _in(chosen, t)]
@@ -95,7 +95,7 @@ def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen:
     daily = [p for p in work if _is_daily(platform, p.table)]
     tables = [t for t in platform.tables.values() if job_of(t) == PROCESS and _in(chosen, t)]
     with_days = [t for t in tables if _is_daily(platform, t.path)]
-    # Rows without a day come along with any day; when they are all there is, a day with nothing to do carries them.
+    # Rows without a day come along with any day; when they are all there is, an idle day carries them.
     carrier = chosen.first or platform.clock.today().isoformat()
     spans = ranges(p.partition for p in daily) or ([(carrier, carrier)] if daily else [])
     found: list[Next] = []
@@ -107,7 +107,9 @@ def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen:
         found.append(Next(PROCESS, _keys(tables if is_last else with_days), tags, _days(first, last)))
     if not spans and work:
         without = [t for t in tables if not _is_daily(platform, t.path)]
-        found.append(Next(PROCESS, _keys(without), {NIGHT_TAG: night, WORK_TAG: _tag(work)}, "tabellen zonder dagen"))
+        found.append(
+            Next(PROCESS, _keys(without), {NIGHT_TAG: night, WORK_TAG: _tag(work)}, "tabellen zonder dagen")
+        )
     return found
 
 

@@ -20,7 +20,6 @@ from open_data_contract_standard.model import (
     CustomProperty,
     DataQuality,
     OpenDataContractStandard,
-    SchemaObject,
     SchemaProperty,
 )
 
@@ -100,7 +99,7 @@ class Rule:
     scope: Scope
     dimension: str
     expectations: tuple[Expectation, ...]
-    """Empty for the rules that the gate itself proves: schema, conservation of rows, share of rows set aside."""
+    """Empty for the rules that the gate itself proves: schema, conservation of rows, share set aside."""
 
     @property
     def is_blocking(self) -> bool:
@@ -172,7 +171,12 @@ class Contract:
         said = [
             [(c.name, c.type, c.required, c.key, c.decimals) for c in self.columns],
             [
-                (r.name, r.severity, r.scope, [(e.type, sorted(e.kwargs.items(), key=str)) for e in r.expectations])
+                (
+                    r.name,
+                    r.severity,
+                    r.scope,
+                    [(e.type, sorted(e.kwargs.items(), key=str)) for e in r.expectations],
+                )
                 for r in self.rules
             ],
             [self.partition, self.empty_because is None, self.conserves_rows],
@@ -220,7 +224,9 @@ def parse_contract(path: str, text: str) -> Contract:
         raise ValueError(f"partitioned by {partitions}, expected at most one column")
     empty = own.get("magLeegZijn")
     if empty is None:
-        raise ValueError("customProperties lacks magLeegZijn: 'nooit', or the reason why the table may be empty")
+        raise ValueError(
+            "customProperties lacks magLeegZijn: 'nooit', or the reason why the table may be empty"
+        )
     partition = partitions[0] if partitions else None
     conserves = bool(own.get("rijbehoud", False))
     explicit = tuple(_rule(q, columns) for q in table.quality or [])
@@ -271,14 +277,16 @@ def _column(source: SchemaProperty) -> Column:
     if source.logicalType not in COLUMN_TYPES:
         raise ValueError(f"column {name}: logicalType {source.logicalType!r}, expected one of {COLUMN_TYPES}")
     if source.classification not in ("geen", "indirect", "direct"):
-        raise ValueError(f"column {name}: classification {source.classification!r}, expected geen, indirect or direct")
+        raise ValueError(
+            f"column {name}: classification {source.classification!r}, expected geen, indirect or direct"
+        )
     own = _custom(source.customProperties)
     options = source.logicalTypeOptions or {}
     if unknown := set(options) - {"minimum", "maximum", "pattern"}:
         raise ValueError(f"column {name}: logicalTypeOptions {sorted(unknown)} are not acted on")
     column = Column(
         name=name,
-        type=source.logicalType,  # type: ignore[arg-type]  # checked above, the model says str
+        type=source.logicalType,
         description=" ".join(_need(source.description, f"description of column {name}").split()),
         required=bool(source.required),
         key=bool(source.primaryKey),
@@ -406,6 +414,10 @@ def _bounds(column: Column) -> Iterator[Expectation]:
             {"column": column.name, **{k: v for k, v in limits.items() if v is not None}},
         )
     if column.values is not None:
-        yield Expectation("expect_column_values_to_be_in_set", {"column": column.name, "value_set": list(column.values)})
+        yield Expectation(
+            "expect_column_values_to_be_in_set", {"column": column.name, "value_set": list(column.values)}
+        )
     if column.pattern is not None:
-        yield Expectation("expect_column_values_to_match_regex", {"column": column.name, "regex": column.pattern})
+        yield Expectation(
+            "expect_column_values_to_match_regex", {"column": column.name, "regex": column.pattern}
+        )

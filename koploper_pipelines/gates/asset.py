@@ -73,7 +73,9 @@ def to_asset(table: GatedTable) -> dg.AssetsDefinition:
         required_resource_keys={"platform"},
         config_schema={
             AGAIN: dg.Field(
-                bool, default_value=False, description="Make the chosen partitions again, also when nothing changed."
+                bool,
+                default_value=False,
+                description="Make the chosen partitions again, also when nothing changed.",
             )
         },
     )
@@ -163,7 +165,9 @@ def _checks(key: dg.AssetKey, verdicts: list[Verdict]) -> Iterator[dg.AssetCheck
         )
 
 
-def _standing_checks(platform: Platform, table: GatedTable, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+def _standing_checks(
+    platform: Platform, table: GatedTable, key: dg.AssetKey
+) -> Iterator[dg.AssetCheckResult]:
     """What the rules said of the table as it stands, when a run found nothing to do: it still holds."""
     names = {r.name for r in table.contract.rules}
     for entry in platform.ledger.last_verdicts(table.path).to_dict("records"):
@@ -188,7 +192,10 @@ def _why(table: GatedTable, report: Report) -> str:
 
 def _facts(report: Report) -> dict[str, Any]:
     if report.nothing_new:
-        return {"uitkomst": report.message, **({"overgeslagen": ", ".join(report.skipped)} if report.skipped else {})}
+        return {
+            "uitkomst": report.message,
+            **({"overgeslagen": ", ".join(report.skipped)} if report.skipped else {}),
+        }
     rows = sum(o.rows for o in report.outcomes)
     facts: dict[str, Any] = {
         "dagster/row_count" if report.partitions in ((), ("*",)) else "dagster/partition_row_count": rows,

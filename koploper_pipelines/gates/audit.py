@@ -7,6 +7,7 @@ audit has a context of its own: shared contexts mix up results between threads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -152,7 +153,9 @@ def _measured(
     """
     columns = "".join(f", ({m.sql})::DOUBLE AS {quoted(name)}" for name, m in measures.items())
     if partitions is None:
-        return staged.con.sql(f"SELECT '{WHOLE}' AS partitie, count(*) AS rijen{columns} FROM {staged.relation}")
+        return staged.con.sql(
+            f"SELECT '{WHOLE}' AS partitie, count(*) AS rijen{columns} FROM {staged.relation}"
+        )
     names = ", ".join(f"({literal(p)})" for p in partitions)
     # A partition without rows is judged too: a rule on its number of rows must see the 0.
     return staged.con.sql(
@@ -174,7 +177,9 @@ def _verdict_of_measures(
     for name, expectation in zip(results, rule.expectations, strict=True):
         if expectation.type not in AGGREGATES:
             continue
-        has_no_value = frame[name].isna() & ((frame["rijen"] > 0) | (rule.scope == "tabel" and not contract.empty_because))
+        has_no_value = frame[name].isna() & (
+            (frame["rijen"] > 0) | (rule.scope == "tabel" and not contract.empty_because)
+        )
         if has_no_value.any():
             return _unable(rule, f"{expectation.type} has no value: there are no rows to take it of")
     failed_rows = {i for r in results.values() for i in r.unexpected_index}
@@ -183,7 +188,7 @@ def _verdict_of_measures(
         for name, e in zip(results, rule.expectations, strict=True)
         if e.type in ROW_CONDITIONS and e.kwargs.get("mostly") is None
     )
-    single = list(results)[0] if len(results) == 1 and len(frame) == 1 else None
+    single = next(iter(results)) if len(results) == 1 and len(frame) == 1 else None
     return Verdict(
         rule,
         all(r.success for r in results.values()),
@@ -218,7 +223,11 @@ def _judge_rows(staged: Staged, rules: Sequence[Rule]) -> list[Verdict]:
 
 def _verdict_of_rows(staged: Staged, rule: Rule, judged: int, results: Mapping[str, _Result]) -> Verdict:
     if problem := next((r.problem for r in results.values() if r.problem), None):
-        if judged == 0 and staged.contract.empty_because and all(e.type in AGGREGATES for e in rule.expectations):
+        if (
+            judged == 0
+            and staged.contract.empty_because
+            and all(e.type in AGGREGATES for e in rule.expectations)
+        ):
             return Verdict(rule, True, message="no rows: nothing to take it of")
         return _unable(rule, problem)
     if rule.scope == "rij":
@@ -229,7 +238,8 @@ def _verdict_of_rows(staged: Staged, rule: Rule, judged: int, results: Mapping[s
             ).fetchall()[0][0]
             if counted != result.unexpected:
                 return _unable(
-                    rule, f"{name}: Great Expectations counts {result.unexpected} rows, the database {counted}"
+                    rule,
+                    f"{name}: Great Expectations counts {result.unexpected} rows, the database {counted}",
                 )
     only = next(iter(results.values()))
     return Verdict(
@@ -248,7 +258,9 @@ def _for_pandas(expectation: Expectation, contract: Contract) -> Expectation:
     column = expectation.kwargs.get("column")
     if column is None or contract.column(column).type not in ("date", "timestamp"):
         return expectation
-    kwargs = {k: pd.Timestamp(v) if k in ("min_value", "max_value") else v for k, v in expectation.kwargs.items()}
+    kwargs = {
+        k: pd.Timestamp(v) if k in ("min_value", "max_value") else v for k, v in expectation.kwargs.items()
+    }
     return Expectation(expectation.type, kwargs)
 
 
@@ -272,11 +284,12 @@ def _validate(frame: pd.DataFrame, expectations: Mapping[str, Expectation]) -> d
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
     import great_expectations.expectations as gxe
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     if not expectations:
         return {}
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     batch = (
         context.data_sources.add_pandas("staged")
         .add_dataframe_asset("rows")
@@ -301,14 +314,20 @@ def _result(outcome: Any) -> _Result:
     detail = outcome.result or {}
     observed = detail.get("observed_value")
     problem = _problem(outcome.exception_info)
-    is_number = isinstance(observed, int | float) and not isinstance(observed, bool)
     return _Result(
         success=bool(outcome.success),
         unexpected=int(detail.get("unexpected_count") or 0),
         unexpected_index=tuple(int(i) for i in detail.get("unexpected_index_list") or ()),
-        observed=float(observed) if is_number and observed == observed else None,
+        observed=_number(observed),
         problem=problem or (None if outcome.success or detail else "Great Expectations gave no result"),
     )
+
+
+def _number(observed: object) -> float | None:
+    """An observed value as a number; None when there is none (a list, NaN of an empty column)."""
+    if isinstance(observed, bool) or not isinstance(observed, int | float) or math.isnan(observed):
+        return None
+    return float(observed)
 
 
 def _problem(info: Any) -> str | None:
@@ -355,7 +374,8 @@ def _with_examples(staged: Staged, verdict: Verdict) -> Verdict:
         ).fetchall()
         hidden = {c for c in shown if contract.column(c).privacy != "geen"}
         examples += [
-            {c: REDACTED if c in hidden else str(v)[:60] for c, v in zip(shown, row, strict=True)} for row in found
+            {c: REDACTED if c in hidden else str(v)[:60] for c, v in zip(shown, row, strict=True)}
+            for row in found
         ]
         if len(examples) >= EXAMPLES:
             break

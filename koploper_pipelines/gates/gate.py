@@ -17,11 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.contracts import Contract, Rule
-from koploper_pipelines.contracts.model import CONSERVATION_RULE, MOST_ROWS_RULE, SCHEMA_RULE, MOST_ROWS_SHARE
+from koploper_pipelines.contracts.model import CONSERVATION_RULE, MOST_ROWS_RULE, MOST_ROWS_SHARE, SCHEMA_RULE
 from koploper_pipelines.gates.audit import Staged, Verdict, judge_rules, partition_sql
 from koploper_pipelines.gates.ledger import Ledger
 from koploper_pipelines.gates.measures import literal, quoted, violated
-from koploper_pipelines.gates.staging import Offered, SchemaMismatch, cast_sql, check_columns, relation, to_arrow
+from koploper_pipelines.gates.staging import (
+    Offered,
+    SchemaMismatch,
+    cast_sql,
+    check_columns,
+    relation,
+    to_arrow,
+)
 from koploper_pipelines.resources.clock import Clock
 from koploper_pipelines.resources.lake import Head, Lake, NoTable
 
@@ -76,6 +83,7 @@ class Gate:
     """Stages, audits and promotes rows of any table of one lake."""
 
     def __init__(self, lake: Lake, ledger: Ledger, clock: Clock, small_table_rows: int) -> None:
+        """Guard one lake; up to `small_table_rows` rows Great Expectations sees the rows themselves."""
         self.lake = lake
         self.ledger = ledger
         self.clock = clock
@@ -106,7 +114,9 @@ class Gate:
         """Remember that a delivery could not be read as what it should be."""
         gang = uuid.uuid4().hex
         verdict = Verdict(_rule(contract, SCHEMA_RULE), False, message=why)
-        self.log(contract, gang, passage, [{"gebeurtenis": "geweigerd", "bron": source}, *_entries([verdict])])
+        self.log(
+            contract, gang, passage, [{"gebeurtenis": "geweigerd", "bron": source}, *_entries([verdict])]
+        )
         return Outcome(gang, (verdict,), None, held_back=(source,))
 
     # -- Mending -------------------------------------------------------------------------------------------
@@ -115,7 +125,7 @@ class Gate:
         """Finish or undo passes over a table that a kill cut off: called before every pass and at each start.
 
         A pass whose main commit is there only lacks its last entry in the ledger. One whose main commit is
-        not there may have left a quarantine that no version of the table names: it goes back to the one named.
+        not there may have left a quarantine that no version of the table names; it goes back to the named.
         """
         open_passes = self.ledger.read(
             f"tabel = '{table}' AND gebeurtenis IN ('begonnen', 'gereed', 'geweigerd', 'afgebroken')"
@@ -132,7 +142,9 @@ class Gate:
                     self._undo_quarantine(table, head, quarantine)
                 event = {"gebeurtenis": "afgebroken"}
             event |= {"gang": entry.gang, "tabel": table, "run_id": entry.run_id, "nacht": entry.nacht}
-            self.ledger.append(self.clock.now(), [event | {"toelichting": "afgesloten bij een volgende start"}])
+            self.ledger.append(
+                self.clock.now(), [event | {"toelichting": "afgesloten bij een volgende start"}]
+            )
 
     def _undo_quarantine(self, table: str, head: Head | None, quarantine: Head) -> None:
         named = head.stamp["quarantaine"] if head else None
@@ -154,7 +166,9 @@ class Gate:
             if not foreign:
                 raise LookupError(f"{table}: nothing to repair, every commit was made by a gate")
             if version < 0:
-                raise LookupError(f"{table}: no version was made by a gate; move its folder away and run again")
+                raise LookupError(
+                    f"{table}: no version was made by a gate; move its folder away and run again"
+                )
             stamp = self.lake.repair_stamp(table, foreign)
             self.lake.restore(table, version, stamp)
             return version
@@ -250,7 +264,9 @@ class _Pass:
         promoted = [p for p in self.partitions if p not in held_back]
         as_they_are = is_small and self.contract.partition is None
         whole = self._as_it_would_become(promoted)
-        self.verdicts += judge_rules(whole, self._rules("tabel"), self.partitions, rows_as_they_are=as_they_are)
+        self.verdicts += judge_rules(
+            whole, self._rules("tabel"), self.partitions, rows_as_they_are=as_they_are
+        )
         nothing_left = not promoted or (self.passage.append and bool(held_back))
         if nothing_left or any(v.closes_gate for v in self.verdicts):
             return self._refuse(held_back)
@@ -264,9 +280,8 @@ class _Pass:
         check_columns(self.contract, rows)
         types = dict(zip(rows.columns, map(str, rows.types), strict=True))
         casts = ", ".join(cast_sql(c, types[c.name]) for c in self.contract.columns)
-        rows.query(
-            "offered", f"SELECT {casts} FROM offered WHERE {self.staged.partition_sql} IN ({_list(self.partitions)})"
-        ).write_parquet(str(self.staged_file))
+        in_hand = rows.project(casts).filter(f"{self.staged.partition_sql} IN ({_list(self.partitions)})")
+        in_hand.write_parquet(str(self.staged_file))
         self.con.read_parquet(str(self.staged_file)).create_view(self.staged.relation)
 
     def _take_rejected(self) -> None:
@@ -277,26 +292,28 @@ class _Pass:
             return
         name = partition_sql(self.contract.partition)
         others = [c for c in self.offered.rejected.columns if c not in ("reden", "toelichting")]
-        self.offered.rejected.query(
-            "afgewezen",
-            f"SELECT {name} AS partitie, reden, toelichting, {_as_json(others)} AS rij FROM afgewezen"
-            f" WHERE {name} IN ({_list(self.partitions)})",
-        ).insert_into(self.rejected)
+        in_hand = self.offered.rejected.filter(f"{name} IN ({_list(self.partitions)})")
+        in_hand.project(f"{name}, reden, toelichting, {_as_json(others)}").insert_into(self.rejected)
         known = set(self.contract.reasons)
         used = {r for (r,) in self.con.sql(f"SELECT DISTINCT reden FROM {self.rejected}").fetchall()}
         if unknown := used - known:
             raise SchemaMismatch(
-                f"{self.contract.path}: rows rejected for {sorted(map(str, unknown))}, which are no reasons of the contract"
+                f"{self.contract.path}: rows rejected for {sorted(map(str, unknown))}, no reasons of the"
+                " contract"
             )
 
     def _conserved(self) -> Verdict:
         rule = _rule(self.contract, CONSERVATION_RULE)
         rows_in = self.offered.rows_in
         if rows_in is None:
-            return Verdict(rule, False, evaluable=False, message="could not be evaluated: the step gave no rows_in")
+            return Verdict(
+                rule, False, evaluable=False, message="could not be evaluated: the step gave no rows_in"
+            )
         kept, set_aside = self._count(self.staged.relation), self._count(self.rejected)
         lost = rows_in - kept - set_aside
-        message = f"{rows_in} in = {kept} behouden + {set_aside} in quarantaine" + (f" + {lost} zoek" if lost else "")
+        message = f"{rows_in} in = {kept} behouden + {set_aside} in quarantaine" + (
+            f" + {lost} zoek" if lost else ""
+        )
         return Verdict(rule, lost == 0, judged=rows_in, unexpected=abs(lost), message=message)
 
     # -- What follows from the verdicts --------------------------------------------------------------------
@@ -305,10 +322,13 @@ class _Pass:
         """Mark the rows that break a critical row rule with its name, and keep the others."""
         broken = [v.rule for v in verdicts if v.rule.is_blocking and v.evaluable and not v.passed]
         cases = " ".join(
-            f"WHEN {' OR '.join(violated(e) for e in rule.expectations)} THEN {literal(rule.name)}" for rule in broken
+            f"WHEN {' OR '.join(violated(e) for e in rule.expectations)} THEN {literal(rule.name)}"
+            for rule in broken
         )
         reason = f"CASE {cases} END" if cases else "NULL::VARCHAR"
-        self.con.sql(f"CREATE VIEW {self.marked.relation} AS SELECT *, {reason} AS __reden FROM {self.staged.relation}")
+        self.con.sql(
+            f"CREATE VIEW {self.marked.relation} AS SELECT *, {reason} AS __reden FROM {self.staged.relation}"
+        )
         self.con.sql(
             f"CREATE VIEW {self.kept.relation} AS SELECT * EXCLUDE (__reden) FROM {self.marked.relation}"
             " WHERE __reden IS NULL"
@@ -318,7 +338,8 @@ class _Pass:
         """Hold back a partition of which many rows break a rule: then the step is wrong, not the rows."""
         rule = _rule(self.contract, MOST_ROWS_RULE)
         counts = self.con.sql(
-            f"SELECT {self.marked.partition_sql}, count(*), count(__reden) FROM {self.marked.relation} GROUP BY ALL"
+            f"SELECT {self.marked.partition_sql}, count(*), count(__reden)"
+            f" FROM {self.marked.relation} GROUP BY ALL"
         ).fetchall()
         over = sorted(p for p, number, broken in counts if broken > MOST_ROWS_SHARE * number)
         total, broken = sum(n for _, n, _ in counts), sum(b for _, _, b in counts)
@@ -357,7 +378,7 @@ class _Pass:
         }
 
     def _promote(self, promoted: list[str], held_back: list[str]) -> Outcome:
-        """Commit the quarantine, then the rows with a stamp that names it, then close the pass in the ledger."""
+        """Commit the quarantine, then the rows with a stamp naming it, then close the pass in the ledger."""
         rows = self.con.sql(
             f"SELECT * FROM {self.kept.relation} WHERE {self.kept.partition_sql} IN ({_list(promoted)})"
         )
@@ -393,10 +414,11 @@ class _Pass:
         )
 
     def _write_quarantine(self, promoted: Sequence[str]) -> tuple[int | None, int]:
-        """Replace the quarantine of the promoted partitions; its version (None: never written) and new rows."""
+        """Replace the quarantine of the promoted partitions; its version (None: none) and new rows."""
         name = self.marked.partition_sql
         rows = self.con.sql(
-            f"SELECT partitie, reden, toelichting, rij FROM {self.rejected} WHERE partitie IN ({_list(promoted)})"
+            f"SELECT partitie, reden, toelichting, rij FROM {self.rejected}"
+            f" WHERE partitie IN ({_list(promoted)})"
             f" UNION ALL SELECT {name}, __reden, 'breekt de regel van het contract',"
             f" {_as_json([c.name for c in self.contract.columns])} FROM {self.marked.relation}"
             f" WHERE __reden IS NOT NULL AND {name} IN ({_list(promoted)})"
@@ -408,7 +430,11 @@ class _Pass:
         stamp = {"gang": self.gang, "run": self.passage.run_id, "ouder": head.stamped_version if head else -1}
         replace = None if self.passage.append else promoted
         version = self.gate.lake.commit(
-            table, rows, stamp | {"partities": {p: {} for p in promoted}}, partition="partitie", replace=replace
+            table,
+            rows,
+            stamp | {"partities": {p: {} for p in promoted}},
+            partition="partitie",
+            replace=replace,
         )
         return version, rows.num_rows
 

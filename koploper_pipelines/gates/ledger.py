@@ -55,6 +55,7 @@ class Ledger:
     """Appends to and reads the quality ledger of one lake."""
 
     def __init__(self, lake: Lake) -> None:
+        """Take the lake that the ledger stands in."""
         self._lake = lake
 
     def append(self, moment: datetime, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -91,4 +92,7 @@ class Ledger:
         with duckdb.connect() as con:
             con.sql("SET TimeZone = 'UTC'")
             con.register("grootboek", self._lake.dataset(TABLE, self._lake.head(TABLE).version))
-            return con.sql(f"SELECT * FROM grootboek WHERE {where} ORDER BY tijd, gang, regel").df()
+            entries: pd.DataFrame = con.sql(
+                f"SELECT * FROM grootboek WHERE {where} ORDER BY tijd, gang, regel"
+            ).df()
+            return entries

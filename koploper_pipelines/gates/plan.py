@@ -40,7 +40,7 @@ class Plan:
         also: Mapping[str, Callable[[], Any]],
         first_open_month: str,
     ) -> None:
-        """Take `tables` in any order; `settings` are fingerprints per table, `also` what else it depends on."""
+        """Take `tables` in any order; `settings`: fingerprints per table, `also`: what else it depends on."""
         self.tables = {t.path: t for t in in_order(tables.values())}
         self._lake = lake
         self._settings = settings

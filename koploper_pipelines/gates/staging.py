@@ -30,7 +30,17 @@ DUCKDB_TYPES = {
 # What may be cast to a column's type without a value changing its meaning.
 ACCEPTED = {
     "string": {"VARCHAR", "ENUM"},
-    "integer": {"BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT", "HUGEINT"},
+    "integer": {
+        "BIGINT",
+        "INTEGER",
+        "SMALLINT",
+        "TINYINT",
+        "UBIGINT",
+        "UINTEGER",
+        "USMALLINT",
+        "UTINYINT",
+        "HUGEINT",
+    },
     "boolean": {"BOOLEAN"},
     "date": {"DATE"},
     "timestamp": {"TIMESTAMP WITH TIME ZONE"},
@@ -51,7 +61,7 @@ class Offered:
     rejected: duckdb.DuckDBPyRelation | None = None
     """Rows set aside by the step itself: any columns, plus `reden` and `toelichting`."""
     rows_in: int | None = None
-    """How many rows the step received for these partitions, counted apart from the split in kept and rejected."""
+    """How many rows the step received for these partitions, counted apart from the split."""
     controls: Mapping[str, Any] = field(default_factory=dict)
     """Control totals of the inputs, for the reconciliation rules."""
     partitions: Sequence[str] | None = None

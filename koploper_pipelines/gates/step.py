@@ -21,7 +21,7 @@ from koploper_pipelines.gates.plan import Plan, fingerprint
 from koploper_pipelines.gates.staging import SchemaMismatch, arrow_schema
 from koploper_pipelines.gates.table import Delivery, GatedTable, Reads, SameTotal
 from koploper_pipelines.resources.clock import Clock
-from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Head, Lake, NoTable
+from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Lake, NoTable
 from koploper_pipelines.resources.warehouse import Warehouse
 from koploper_pipelines.settings import LATE_WINDOW_DAYS, ExperimentSettings, Settings
 
@@ -74,7 +74,9 @@ class Platform:
     def plan(self) -> Plan:
         """The work list as of now."""
         prints = {
-            t.path: fingerprint(t.settings().fingerprint()) for t in self.tables.values() if t.settings is not None
+            t.path: fingerprint(t.settings().fingerprint())
+            for t in self.tables.values()
+            if t.settings is not None
         }
         also = {t.path: partial(t.also, self) for t in self.tables.values() if t.also is not None}
         return Plan(self.tables, self.lake, prints, also, self.first_open_month)
@@ -119,12 +121,13 @@ class RunStep:
     """The `Step` of a run: a connection, the partitions in hand, and the inputs as of its start."""
 
     def __init__(self, platform: Platform, plan: Plan, table: GatedTable, partitions: Sequence[str]) -> None:
+        """Open a connection of its own; the caller closes it."""
         import duckdb
 
         self.con = duckdb.connect()
         # Days and hours are computed with the province's zone by name; nothing may depend on the machine's.
         self.con.sql("SET TimeZone = 'UTC'")
-        self.partitions = tuple(partitions)
+        self.partitions: Sequence[str] = tuple(partitions)
         self.first_open_month = platform.first_open_month
         self._platform = platform
         self._plan = plan
@@ -132,17 +135,8 @@ class RunStep:
 
     def read(self, table: str) -> duckdb.DuckDBPyRelation:
         """The input's rows that the partitions in hand need, of its last version that passed its gate."""
-        reads = self._reads(table)
-        head = self._plan.head(table)
-        contract = self._platform.tables[table].contract
-        if head is None:
-            return self.con.from_arrow(arrow_schema(contract).empty_table())
-        needed = self._plan.inputs(self._table, reads, self.partitions)
-        rows = self.con.from_arrow(self._platform.lake.dataset(table, head.version))
-        if contract.partition is not None and set(needed) != set(head.partitions):
-            rows = rows.filter(_in_partitions(contract.partition, needed))
-        self._audit_again(contract, head, needed, rows)
-        return rows
+        needed = self._plan.inputs(self._table, self._reads(table), self.partitions)
+        return verified_rows(self._platform, self._plan, self.con, table, needed)
 
     def quarantine(self, table: str) -> duckdb.DuckDBPyRelation:
         """The input's set-aside rows that belong to the version that `read` gives."""
@@ -175,18 +169,30 @@ class RunStep:
                 return reads
         raise LookupError(f"{self._table.path} reads {table} without declaring it")
 
-    def _audit_again(
-        self, contract: Contract, head: Head, needed: Sequence[str], rows: duckdb.DuckDBPyRelation
-    ) -> None:
-        """Judge partitions that were gated under other rules than today's, before they are used."""
-        older = [p for p in needed if head.partitions[p].provenance.get("regels") != contract.rules_hash]
-        if older:
-            failed = [v for v in audit(self._platform, contract, self.con, rows, older) if not v.passed]
-            if blocking := [v for v in failed if v.rule.is_blocking or not v.evaluable]:
-                raise RulesFailed(
-                    f"{contract.path}: {', '.join(older[:5])} passed its gate under older rules and does not pass"
-                    f" under today's: {', '.join(v.rule.name for v in blocking)}"
-                )
+
+def verified_rows(
+    platform: Platform, plan: Plan, con: duckdb.DuckDBPyConnection, table: str, partitions: Sequence[str]
+) -> duckdb.DuckDBPyRelation:
+    """Rows of some partitions of a table, of its last version that passed its gate; none before the first.
+
+    Partitions that were gated under other rules than today's are audited again first; raises RulesFailed
+    when they do not pass, UntrustedTable when something else than a gate wrote to the table.
+    """
+    contract, head = platform.tables[table].contract, plan.head(table)
+    if head is None:
+        return con.from_arrow(arrow_schema(contract).empty_table())
+    rows = con.from_arrow(platform.lake.dataset(table, head.version))
+    if contract.partition is not None and set(partitions) != set(head.partitions):
+        rows = rows.filter(_in_partitions(contract.partition, partitions))
+    older = [p for p in partitions if head.partitions[p].provenance.get("regels") != contract.rules_hash]
+    if older:
+        failed = [v for v in audit(platform, contract, con, rows, older) if not v.passed]
+        if blocking := [v for v in failed if v.rule.is_blocking or not v.evaluable]:
+            raise RulesFailed(
+                f"{table}: {', '.join(older[:5])} passed its gate under older rules and does not pass"
+                f" under today's: {', '.join(v.rule.name for v in blocking)}"
+            )
+    return rows
 
 
 def audit(
@@ -291,7 +297,9 @@ def _land_one(
     try:
         offered = delivery.offered(step.con)
     except SchemaMismatch as error:
-        outcome = platform.gate.refuse_unread(table.contract, Passage(run_id, night, {}), delivery.name, str(error))
+        outcome = platform.gate.refuse_unread(
+            table.contract, Passage(run_id, night, {}), delivery.name, str(error)
+        )
         delivery.refused(outcome.report)
         return outcome
     partitions = list(offered.partitions or [WHOLE])
@@ -309,4 +317,14 @@ def _in_partitions(column: str, partitions: Sequence[str]) -> str:
     return f"{partition_sql(column)} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
 
 
-__all__ = ["NoTable", "Platform", "Report", "RulesFailed", "RunStep", "audit", "refused_tonight", "run_table"]
+__all__ = [
+    "NoTable",
+    "Platform",
+    "Report",
+    "RulesFailed",
+    "RunStep",
+    "audit",
+    "refused_tonight",
+    "run_table",
+    "verified_rows",
+]

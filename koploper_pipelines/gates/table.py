@@ -212,6 +212,10 @@ def _normalised(node: ast.AST) -> bytes:
     for part in ast.walk(copy):
         if isinstance(part, ast.FunctionDef | ast.ClassDef | ast.Module):
             first = part.body[0] if part.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 part.body = part.body[1:] or [ast.Pass()]
     return ast.unparse(copy).encode()

@@ -27,5 +27,5 @@ class Clock:
         return self.now().astimezone(LOCAL).date()
 
     def first_open_month(self, late_window_days: int) -> str:
-        """The first measurement month (`YYYY-MM`) that still may receive rows: all months before it are closed."""
+        """The first measurement month (`YYYY-MM`) that still may receive rows; all before it are closed."""
         return f"{self.today() - timedelta(days=late_window_days):%Y-%m}"

@@ -54,13 +54,21 @@ class DroppedFile:
         """
         head = self.path.open("rb").read(4)
         if not head:
-            raise SchemaMismatch(f"{self.name}: the file is empty (0 bytes), expected a CSV file with a header")
+            raise SchemaMismatch(
+                f"{self.name}: the file is empty (0 bytes), expected a CSV file with a header"
+            )
         if head.startswith(b"PK"):
-            raise SchemaMismatch(f"{self.name}: a zip or spreadsheet file, expected CSV or gzipped CSV; unpack it first")
+            raise SchemaMismatch(
+                f"{self.name}: a zip or spreadsheet file, expected CSV or gzipped CSV; unpack it first"
+            )
         if not head.startswith(b"\x1f\x8b"):
             yield self.path, _checked(self.path, self.name)
             return
-        unpacked = self.settings.lake / "_voorportaal" / f"{self.name}.{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        unpacked = (
+            self.settings.lake
+            / "_voorportaal"
+            / f"{self.name}.{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        )
         unpacked.parent.mkdir(parents=True, exist_ok=True)
         try:
             with gzip.open(self.path) as source, unpacked.open("wb") as target:
@@ -72,7 +80,7 @@ class DroppedFile:
             unpacked.unlink(missing_ok=True)
 
     def accept(self) -> None:
-        """The rows are in the lake: delete the original, which names devices and people, or keep it encrypted."""
+        """The rows are in the lake: delete the original, which names devices, or keep it encrypted."""
         if self.settings.keep_originals:
             from cryptography.fernet import Fernet
 
@@ -134,7 +142,7 @@ def read_csv(
         )
         chosen = ", ".join(f'{internal[header.index(c)]} AS "{c}"' for c in columns)
         table = f"bestand_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
-        rows.query("r", f"SELECT row_number() OVER () AS rij, {chosen} FROM r").create(table)
+        rows.project(f"row_number() OVER () AS rij, {chosen}").create(table)
     except duckdb.Error as error:
         raise SchemaMismatch(_csv_problem(name, str(error), len(header))) from error
     longest = " , ".join(f'max(length("{c}"))' for c in columns)
@@ -161,12 +169,16 @@ def _checked(file: Path, name: str) -> str:
         while chunk := source.read(CHUNK):
             digest.update(chunk)
             if b"\x00" in chunk:
-                raise SchemaMismatch(f"{name}: zero bytes near line {line}: not UTF-8 text (UTF-16?), expected UTF-8 CSV")
+                raise SchemaMismatch(
+                    f"{name}: zero bytes near line {line}: not UTF-8 text (UTF-16?), expected UTF-8 CSV"
+                )
             try:
                 decoder.decode(chunk)
             except UnicodeDecodeError as error:
                 line += chunk[: error.start].count(b"\n")
-                raise SchemaMismatch(f"{name}: line {line} is not UTF-8, expected a CSV file in UTF-8") from error
+                raise SchemaMismatch(
+                    f"{name}: line {line} is not UTF-8, expected a CSV file in UTF-8"
+                ) from error
             line += chunk.count(b"\n")
     return digest.hexdigest()
 
@@ -188,7 +200,9 @@ def _header(file: Path, name: str, columns: Sequence[str], ignored: Sequence[str
         raise SchemaMismatch(f"{name}: column {', '.join(map(repr, missing))} is missing in the header")
     extra = header[1:] if header[0] in INDEX_COLUMNS else header
     if unknown := [c for c in extra if c not in columns and c not in ignored]:
-        raise SchemaMismatch(f"{name}: column {', '.join(map(repr, unknown))} is not known; expected {', '.join(columns)}")
+        raise SchemaMismatch(
+            f"{name}: column {', '.join(map(repr, unknown))} is not known; expected {', '.join(columns)}"
+        )
     return header, delimiter
 
 

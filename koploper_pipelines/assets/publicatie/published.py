@@ -88,9 +88,9 @@ def _reasons(step: Step, table: str) -> list[tuple[str, int, int]]:
         return []
     name, version = quarantine
     rows = step.con.from_arrow(lake.dataset(name, version))
-    found = rows.query("q", "SELECT reden, count(*), sum(count(*)) OVER () FROM q GROUP BY reden ORDER BY reden").fetchall()
-    kept = lake.rows(table, lake.head(table).version)
-    return [(reason, int(number), kept + int(total)) for reason, number, total in found]
+    found = rows.aggregate("reden, count(*)", "reden").order("reden").fetchall()
+    offered = lake.rows(table, lake.head(table).version) + sum(number for _, number in found)
+    return [(reason, number, offered) for reason, number in found]
 
 
 def versions(platform: Platform) -> dict[str, int]:
@@ -140,7 +140,8 @@ def _made_before(platform: Platform, step: Step) -> pd.DataFrame:
         head = platform.lake.head(RELEASES)
     except NoTable:
         return pd.DataFrame(columns=["release"])
-    return step.con.from_arrow(platform.lake.dataset(RELEASES, head.version)).df()
+    before: pd.DataFrame = step.con.from_arrow(platform.lake.dataset(RELEASES, head.version)).df()
+    return before
 
 
 def _free_id(wanted: str, taken: set[str]) -> str:

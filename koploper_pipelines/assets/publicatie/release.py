@@ -10,9 +10,10 @@ import dagster as dg
 
 from koploper_pipelines.assets.publicatie.published import RELEASES, published_tables
 from koploper_pipelines.gates.asset import asset_key
-from koploper_pipelines.gates.step import Platform, RulesFailed, RunStep, audit
-from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.resources.lake import NoTable, UntrustedTable
+from koploper_pipelines.gates.measures import quoted
+from koploper_pipelines.gates.staging import arrow_schema
+from koploper_pipelines.gates.step import Platform, RulesFailed, verified_rows
+from koploper_pipelines.resources.lake import UntrustedTable
 
 if TYPE_CHECKING:
     from koploper_pipelines.resources.warehouse import PublishedTable
@@ -42,7 +43,9 @@ def database(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     try:
         return dg.MaterializeResult(metadata=publish(platform))
     except (UntrustedTable, RulesFailed, ReleaseRefused) as error:
-        raise dg.Failure(description=f"geen release gemaakt, de vorige blijft staan: {error}", allow_retries=False) from error
+        raise dg.Failure(
+            description=f"geen release gemaakt, de vorige blijft staan: {error}", allow_retries=False
+        ) from error
 
 
 def publish(platform: Platform) -> dict[str, Any]:
@@ -52,8 +55,14 @@ def publish(platform: Platform) -> dict[str, Any]:
     warehouse = platform.warehouse
     warehouse.finish_interrupted()
     tables = list(_tables(platform))
-    newest = max(next(t for t in tables if t.contract.path == RELEASES).rows.to_pylist(), key=lambda r: r["gemaakt_op"])
-    facts = {"release": newest["release"], "tabellen": len(tables), "rijen": sum(t.rows.num_rows for t in tables)}
+    newest = max(
+        next(t for t in tables if t.contract.path == RELEASES).rows.to_pylist(), key=lambda r: r["gemaakt_op"]
+    )
+    facts = {
+        "release": newest["release"],
+        "tabellen": len(tables),
+        "rijen": sum(t.rows.num_rows for t in tables),
+    }
     if warehouse.current() == newest["release"]:
         return facts | {"uitkomst": "niets nieuw"}
     problems = [*_exposures(platform, tables), *_disagreements(platform, tables)]
@@ -65,37 +74,26 @@ def publish(platform: Platform) -> dict[str, Any]:
 
 def _tables(platform: Platform) -> Iterator["PublishedTable"]:
     """The last good version of every published table, verified and in order under today's rules."""
-    from koploper_pipelines.gates.staging import arrow_schema
+    import duckdb
+
     from koploper_pipelines.resources.warehouse import PublishedTable
 
     plan = platform.plan()
-    step = RunStep(platform, plan, _reader(platform), ("*",))
-    try:
+    with duckdb.connect() as con:
+        con.sql("SET TimeZone = 'UTC'")
         for table in published_tables(platform):
-            if plan.head(table.path) is None:
+            if (head := plan.head(table.path)) is None:
                 # Never passed its gate: an experiment without data yet.
                 continue
-            names = ", ".join(f'"{c.name}"' for c in table.contract.columns)
-            keys = ", ".join(f'"{k}"' for k in table.contract.key)
-            rows = step.read(table.path).query("t", f"SELECT {names} FROM t ORDER BY {keys}").to_arrow_table()
-            yield PublishedTable(table.contract, rows.cast(arrow_schema(table.contract)))
-    finally:
-        step.con.close()
-
-
-def _reader(platform: Platform) -> Any:
-    """A table declaration that may read every published table: the release."""
-    reads = [Reads(t.path) for t in published_tables(platform)]
-
-    @gated_table(RELEASES, reads=reads)
-    def release(step: Step) -> None:
-        """Never run: the release makes no table of its own."""
-
-    return release
+            contract = table.contract
+            rows = verified_rows(platform, plan, con, table.path, sorted(head.partitions))
+            ordered = rows.order(", ".join(quoted(k) for k in contract.key))
+            frame = ordered.project(", ".join(quoted(c.name) for c in contract.columns)).to_arrow_table()
+            yield PublishedTable(contract, frame.cast(arrow_schema(contract)))
 
 
 def _exposures(platform: Platform, tables: list["PublishedTable"]) -> Iterator[str]:
-    """Figures about people that a reader should not see, judged from the tables as they would be published."""
+    """Figures about people that nobody should see, judged from the tables as they would be published."""
     for table in tables:
         rows, path = table.rows.to_pylist(), table.contract.path
         figures = [c.name for c in table.contract.columns if c.figure_about_people]
@@ -107,9 +105,11 @@ def _exposures(platform: Platform, tables: list["PublishedTable"]) -> Iterator[s
             yield f"{path}: figures about people without the number of participants"
             continue
         shown = [r for r in rows if any(r[f] is not None for f in figures)]
-        if few := [r for r in shown if r[participants] is None or r[participants] < platform.settings.min_participants]:
-            yield f"{path}: {len(few)} rows show figures on fewer than {platform.settings.min_participants} participants"
-        if "maand" in columns and (early := sorted({r["maand"] for r in shown if r["maand"] >= platform.first_open_month})):
+        least = platform.settings.min_participants
+        if few := sum(r[participants] is None or r[participants] < least for r in shown):
+            yield f"{path}: {few} rows show figures on fewer than {least} participants"
+        months = {r["maand"] for r in shown} if "maand" in columns else set()
+        if early := sorted(m for m in months if m >= platform.first_open_month):
             yield f"{path}: figures of months that are still open: {', '.join(early)}"
         for figure in figures:
             status = f"{figure}_status"

@@ -12,7 +12,7 @@ from koploper_pipelines.settings import ExperimentSettings
 
 
 class SnuffelfietsSettings(ExperimentSettings):
-    """The experiment's choices, as `KOPLOPER_SNUFFELFIETS_*`; facts behind the defaults in docs/snuffelfiets.md."""
+    """The experiment's choices, as `KOPLOPER_SNUFFELFIETS_*`; the reasons are in docs/snuffelfiets.md."""
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="KOPLOPER_SNUFFELFIETS_")
 

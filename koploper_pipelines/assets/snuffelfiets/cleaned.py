@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
+from koploper_pipelines.relations import count
 
 if TYPE_CHECKING:
-    import duckdb
-
     from koploper_pipelines.methods.snuffelfiets.rides import RideRules
 
 
@@ -39,8 +38,8 @@ def metingen(step: Step) -> Offered:
     judged = step.con.table("judged")
     # Counted apart from the split in kept and rejected: the raw rows less those of days not in hand.
     days = ", ".join(f"'{p}'" for p in step.partitions)
-    elsewhere = f"SELECT count(*) FROM judged WHERE coalesce(meetdag::VARCHAR, 'onbekend') NOT IN ({days})"
-    received = _one(raw.query("raw", "SELECT count(*) FROM raw")) - _one(step.con.sql(elsewhere))
+    elsewhere = f"coalesce(meetdag::VARCHAR, 'onbekend') NOT IN ({days})"
+    received = count(raw) - count(judged.filter(elsewhere))
     return Offered(
         cleaning.kept(judged),
         rejected=cleaning.rejected(judged),
@@ -67,10 +66,5 @@ def ritten(step: Step) -> Offered:
     from koploper_pipelines.methods.snuffelfiets import rides
 
     measurements = step.read("snuffelfiets/cleaned/metingen")
-    measured = _one(measurements.query("m", "SELECT count(*) FROM m"))
     made = rides.rides(step.con, measurements, ride_rules(step.settings(SnuffelfietsSettings)))
-    return Offered(made, controls={"metingen_in_invoer": measured})
-
-
-def _one(counted: duckdb.DuckDBPyRelation) -> int:
-    return int(counted.fetchall()[0][0])
+    return Offered(made, controls={"metingen_in_invoer": count(measurements)})

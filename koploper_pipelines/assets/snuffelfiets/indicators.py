@@ -12,6 +12,7 @@ from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.cleaned import ride_rules
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
+from koploper_pipelines.relations import count, select, value
 from koploper_pipelines.resources.reference import municipality_squares
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ def passages(step: Step) -> Offered:
         step.con, step.read(MEASUREMENTS), ride_rules(step.settings(SnuffelfietsSettings))
     )
     method.ride_rows(step.con, segments, made, method.ZoneRules()).create("rijrijen")
-    (expected,) = made.query("r", "SELECT coalesce(sum(aantal_metingen), 0)::BIGINT FROM r").fetchall()[0]
-    (in_zones,) = step.con.sql("SELECT count(*) FROM rijrijen WHERE is_in_zone").fetchall()[0]
+    riding = step.con.table("rijrijen")
+    in_zones = count(riding.filter("is_in_zone"))
     return Offered(
-        method.passages(step.con, step.con.table("rijrijen")),
-        controls={"metingen_na_zones": expected - in_zones},
+        method.passages(step.con, riding),
+        controls={"metingen_na_zones": _total(made, "aantal_metingen") - in_zones},
         notes={"metingen_in_zones": in_zones},
     )
 
@@ -87,22 +88,37 @@ def ritten_verdeling(step: Step) -> Offered:
     """Number of rides per class of distance, duration, speed and hour of departure, per month."""
     rides = step.read(RIDES)
     step.con.register("klassen", _classes())
-    made = rides.query(
+    made = select(
+        rides,
         "r",
-        "WITH waarden AS (UNPIVOT (SELECT strftime(meetdag, '%Y-%m') AS maand, apparaat, afstand_km,"
-        " duur_s / 60 AS duur_min, snelheid_km_h, extract(hour FROM timezone('Europe/Amsterdam', start_op))::DOUBLE"
-        " AS vertrekuur FROM r) ON afstand_km, duur_min, snelheid_km_h, vertrekuur INTO NAME kenmerk VALUE waarde),"
-        " geteld AS (SELECT maand, kenmerk, klasse, apparaat, count(*) AS n FROM waarden JOIN klassen USING (kenmerk)"
-        " WHERE waarde >= vanaf AND waarde < tot GROUP BY ALL),"
-        " per_klasse AS (SELECT maand, kenmerk, klasse, sum(n)::BIGINT AS aantal_ritten,"
-        " count(*) AS aantal_apparaten, max(n) / sum(n) AS grootste_aandeel FROM geteld GROUP BY ALL)"
-        " SELECT m.maand, k.kenmerk, k.klasse, coalesce(p.aantal_ritten, 0) AS aantal_ritten,"
-        " coalesce(p.aantal_apparaten, 0) AS aantal_apparaten, p.grootste_aandeel"
-        " FROM (SELECT DISTINCT maand FROM waarden) m CROSS JOIN klassen k"
-        " LEFT JOIN per_klasse p USING (maand, kenmerk, klasse)",
+        """
+        WITH waarden AS (
+            UNPIVOT (
+                SELECT strftime(meetdag, '%Y-%m') AS maand, apparaat, afstand_km, duur_s / 60 AS duur_min,
+                    snelheid_km_h,
+                    extract(hour FROM timezone('Europe/Amsterdam', start_op))::DOUBLE AS vertrekuur
+                FROM r
+            ) ON afstand_km, duur_min, snelheid_km_h, vertrekuur INTO NAME kenmerk VALUE waarde
+        ),
+        geteld AS (
+            SELECT maand, kenmerk, klasse, apparaat, count(*) AS n
+            FROM waarden JOIN klassen USING (kenmerk)
+            WHERE waarde >= vanaf AND waarde < tot
+            GROUP BY ALL
+        ),
+        per_klasse AS (
+            SELECT maand, kenmerk, klasse, sum(n)::BIGINT AS aantal_ritten, count(*) AS aantal_apparaten,
+                max(n) / sum(n) AS grootste_aandeel
+            FROM geteld
+            GROUP BY ALL
+        )
+        SELECT m.maand, k.kenmerk, k.klasse, coalesce(p.aantal_ritten, 0) AS aantal_ritten,
+            coalesce(p.aantal_apparaten, 0) AS aantal_apparaten, p.grootste_aandeel
+        FROM (SELECT DISTINCT maand FROM waarden) m CROSS JOIN klassen k
+        LEFT JOIN per_klasse p USING (maand, kenmerk, klasse)
+        """,
     )
-    (number,) = rides.query("r", "SELECT count(*) FROM r").fetchall()[0]
-    return Offered(made, controls={"vier_maal_ritten": len(CLASSES) * number})
+    return Offered(made, controls={"vier_maal_ritten": len(CLASSES) * count(rides)})
 
 
 @gated_table(
@@ -110,53 +126,75 @@ def ritten_verdeling(step: Step) -> Offered:
     reads=[Reads(MEASUREMENTS, quarantine=True), Reads(RIDES), Reads("snuffelfiets/raw/metingen")],
 )
 def overzicht(step: Step) -> Offered:
-    """Received, usable and set-aside measurements per month, with devices, rides, distance and riding time."""
-    measurements, rides = step.read(MEASUREMENTS), step.read(RIDES)
-    set_aside = step.quarantine(MEASUREMENTS)
-    made = step.con.sql(
-        "WITH m AS (SELECT strftime(meetdag, '%Y-%m') AS maand, apparaat, count(*) AS n, max(meetdag) AS dag"
-        " FROM measurements GROUP BY ALL),"
-        " bruikbaar AS (SELECT maand, sum(n)::BIGINT AS n, count(*) AS apparaten, max(n) / sum(n) AS aandeel,"
-        " max(dag) AS peildatum FROM m GROUP BY ALL),"
-        " r AS (SELECT strftime(meetdag, '%Y-%m') AS maand, apparaat, count(*) AS n, sum(afstand_km) AS km,"
-        " sum(rijtijd_uur) AS uur FROM rides GROUP BY ALL),"
-        " gereden AS (SELECT maand, sum(n)::BIGINT AS n, count(*) AS apparaten, max(n) / sum(n) AS aandeel,"
-        " sum(km ORDER BY apparaat) AS km, sum(uur ORDER BY apparaat) AS uur FROM r GROUP BY ALL),"
-        " terzijde AS (SELECT CASE WHEN partitie = 'onbekend' THEN partitie ELSE left(partitie, 7) END AS maand,"
-        " count(*) AS n FROM set_aside GROUP BY ALL)"
-        " SELECT maand, coalesce(b.n, 0) + coalesce(t.n, 0) AS metingen_ontvangen, coalesce(b.n, 0) AS metingen_bruikbaar,"
-        " coalesce(t.n, 0) AS metingen_in_quarantaine, coalesce(b.apparaten, 0) AS apparaten,"
-        " coalesce(g.n, 0) AS ritten, coalesce(g.km, 0) AS afstand_km, coalesce(g.uur, 0) AS rijtijd_uur,"
-        " b.aandeel AS grootste_aandeel, g.aandeel AS grootste_aandeel_ritten,"
-        " coalesce(g.apparaten, 0) AS apparaten_met_rit, b.peildatum"
-        " FROM bruikbaar b FULL JOIN terzijde t USING (maand) FULL JOIN gereden g USING (maand)"
-    )
+    """Received, usable and set-aside measurements per month; devices, rides, distance and riding time."""
+    measurements, set_aside = step.read(MEASUREMENTS), step.quarantine(MEASUREMENTS)
+    measurements.create_view("metingen")
+    set_aside.create_view("terzijde")
+    step.read(RIDES).create_view("ritten")
+    made = step.con.sql("""
+        WITH per_apparaat AS (
+            SELECT strftime(meetdag, '%Y-%m') AS maand, apparaat, count(*) AS n, max(meetdag) AS dag
+            FROM metingen
+            GROUP BY ALL
+        ),
+        b AS (
+            SELECT maand, sum(n)::BIGINT AS n, count(*) AS apparaten, max(n) / sum(n) AS aandeel,
+                max(dag) AS peildatum
+            FROM per_apparaat
+            GROUP BY ALL
+        ),
+        ritten_per_apparaat AS (
+            SELECT strftime(meetdag, '%Y-%m') AS maand, apparaat, count(*) AS n,
+                sum(afstand_km ORDER BY rit_id) AS km, sum(rijtijd_uur ORDER BY rit_id) AS uur
+            FROM ritten
+            GROUP BY ALL
+        ),
+        g AS (
+            SELECT maand, sum(n)::BIGINT AS n, count(*) AS apparaten, max(n) / sum(n) AS aandeel,
+                sum(km ORDER BY apparaat) AS km, sum(uur ORDER BY apparaat) AS uur
+            FROM ritten_per_apparaat
+            GROUP BY ALL
+        ),
+        t AS (
+            SELECT CASE WHEN partitie = 'onbekend' THEN partitie ELSE left(partitie, 7) END AS maand,
+                count(*) AS n
+            FROM terzijde
+            GROUP BY ALL
+        )
+        SELECT maand, coalesce(b.n, 0) + coalesce(t.n, 0) AS metingen_ontvangen,
+            coalesce(b.n, 0) AS metingen_bruikbaar, coalesce(t.n, 0) AS metingen_in_quarantaine,
+            coalesce(b.apparaten, 0) AS apparaten, coalesce(g.n, 0) AS ritten,
+            coalesce(g.km, 0) AS afstand_km, coalesce(g.uur, 0) AS rijtijd_uur,
+            b.aandeel AS grootste_aandeel, g.aandeel AS grootste_aandeel_ritten,
+            coalesce(g.apparaten, 0) AS apparaten_met_rit, b.peildatum
+        FROM b FULL JOIN t USING (maand) FULL JOIN g USING (maand)
+    """)
     return Offered(
         made,
         controls={
-            "opgeschoond": _count(measurements),
-            "in_quarantaine": _count(set_aside),
-            "geland": _count(step.read("snuffelfiets/raw/metingen")),
+            "opgeschoond": count(measurements),
+            "in_quarantaine": count(set_aside),
+            "geland": count(step.read("snuffelfiets/raw/metingen")),
         },
     )
 
 
-def _count(rows: duckdb.DuckDBPyRelation) -> int:
-    return int(rows.query("r", "SELECT count(*) FROM r").fetchall()[0][0])
+def _total(rows: duckdb.DuckDBPyRelation, column: str) -> int:
+    return int(value(rows.aggregate(f"coalesce(sum({column}), 0)")))
 
 
 def _riding(step: Step) -> int:
     """Riding rows in the passages of the months in hand, counted apart from the indicator."""
-    rows = step.read(PASSAGES).query("p", "SELECT coalesce(sum(aantal_metingen), 0)::BIGINT FROM p")
-    return int(rows.fetchall()[0][0])
+    return _total(step.read(PASSAGES), "aantal_metingen")
 
 
 def _passages(step: Step) -> pd.DataFrame:
-    return step.read(PASSAGES).query(
-        "p",
-        "SELECT strftime(meetdag, '%Y-%m') AS maand, meetdag, apparaat, cel_100m, aantal_metingen, pm25_som_ug_m3,"
-        " pm25_gemiddelde_ug_m3 FROM p ORDER BY rit_id, cel_100m, uur",
+    rows = step.read(PASSAGES).order("rit_id, cel_100m, uur")
+    frame: pd.DataFrame = rows.project(
+        "strftime(meetdag, '%Y-%m') AS maand, meetdag, apparaat, cel_100m, aantal_metingen, pm25_som_ug_m3,"
+        " pm25_gemiddelde_ug_m3"
     ).df()
+    return frame
 
 
 def _pm25(rows: pd.DataFrame, area: str, choice: SnuffelfietsSettings) -> pd.DataFrame:
@@ -197,6 +235,12 @@ def _classes() -> pd.DataFrame:
     found = []
     for kind, lower in CLASSES.items():
         for start, end in zip(lower, (*lower[1:], None), strict=True):
-            name = f"{start:02d}" if kind == "vertrekuur" else f"{start:02d}+" if end is None else f"{start:02d}-{end:02d}"
+            name = (
+                f"{start:02d}"
+                if kind == "vertrekuur"
+                else f"{start:02d}+"
+                if end is None
+                else f"{start:02d}-{end:02d}"
+            )
             found.append((kind, name, float(start), float("inf") if end is None else float(end)))
     return pd.DataFrame(found, columns=["kenmerk", "klasse", "vanaf", "tot"])

@@ -13,6 +13,7 @@ from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.indicators import CLASSES, PROVINCE
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, SameTotal, Step, gated_table
+from koploper_pipelines.relations import count
 from koploper_pipelines.resources.reference import (
     MUNICIPALITIES_VINTAGE,
     municipalities,
@@ -32,7 +33,8 @@ COUNTS = ("aantal_metingen", "aantal_passages", "aantal_apparaten", "aantal_dage
 QUARANTINE_AGREES = SameTotal(
     ("snuffelfiets_overzicht", "datakwaliteit_quarantaine"),
     "SELECT sum(metingen_in_quarantaine) FROM snuffelfiets_overzicht",
-    "SELECT coalesce(sum(aantal_rijen), 0) FROM datakwaliteit_quarantaine WHERE tabel = 'snuffelfiets/cleaned/metingen'",
+    "SELECT coalesce(sum(aantal_rijen), 0) FROM datakwaliteit_quarantaine"
+    " WHERE tabel = 'snuffelfiets/cleaned/metingen'",
     "metingen in quarantaine",
 )
 
@@ -63,8 +65,11 @@ def overzicht(step: Step) -> Offered:
     on_rides = rows.drop(columns=["grootste_aandeel"]).rename(
         columns={"apparaten_met_rit": "aantal_apparaten", "grootste_aandeel_ritten": "grootste_aandeel"}
     )
-    hidden = {"apparaten": disclosure.may_not_be_shown(on_devices, rules)}
-    hidden |= dict.fromkeys(("ritten", "afstand_km", "rijtijd_uur"), disclosure.may_not_be_shown(on_rides, rules))
+    few_devices = disclosure.may_not_be_shown(on_devices, rules)
+    # Rides stand beside the number of devices, so they are hidden with it.
+    few_riders = few_devices | disclosure.may_not_be_shown(on_rides, rules)
+    hidden = {"apparaten": few_devices}
+    hidden |= dict.fromkeys(("ritten", "afstand_km", "rijtijd_uur"), few_riders)
     for figure, is_hidden in hidden.items():
         status = pd.Series(DEFINITIVE, index=rows.index).mask(is_hidden, disclosure.SUPPRESSED)
         rows[f"{figure}_status"] = status.where(is_closed, NOT_AVAILABLE)
@@ -85,12 +90,14 @@ def overzicht(step: Step) -> Offered:
     closes_months=True,
 )
 def pm25_cel(step: Step) -> Offered:
-    """Cells of closed months that may be shown; the others are left out, since a cell alone tells where someone was."""
+    """Cells of closed months that may be shown; no others, since a cell alone tells where someone was."""
     from koploper_pipelines.methods import disclosure, geo
 
     rows = _closed(step, "snuffelfiets/indicators/pm25_cel")
     rules = disclosure_rules(step.settings(SnuffelfietsSettings))
-    shown = rows[~disclosure.may_not_be_shown(rows, rules)].sort_values(["maand", "cel_500m"], ignore_index=True)
+    shown = rows[~disclosure.may_not_be_shown(rows, rules)].sort_values(
+        ["maand", "cel_500m"], ignore_index=True
+    )
     x, y = geo.square_centre(shown["cel_500m"], 500)
     made = shown.drop(columns="grootste_aandeel").assign(
         rd_x_m=x,
@@ -98,12 +105,11 @@ def pm25_cel(step: Step) -> Offered:
         gebied_code=geo.assign_municipality(x, y, municipality_squares()),
         gebied_code_status=APPROXIMATE,
     )
-    expected = step.read("snuffelfiets/indicators/pm25_cel").query(
-        "i",
-        f"SELECT count(*) FROM i WHERE maand < '{step.first_open_month}'"
-        f" AND aantal_apparaten >= {rules.min_participants} AND grootste_aandeel <= {rules.max_share}",
+    expected = step.read("snuffelfiets/indicators/pm25_cel").filter(
+        f"maand < '{step.first_open_month}' AND aantal_apparaten >= {rules.min_participants}"
+        f" AND grootste_aandeel <= {rules.max_share}"
     )
-    controls = {"toonbare_cellen": expected.fetchall()[0][0], "gesloten_maanden": _months(rows)}
+    controls = {"toonbare_cellen": count(expected), "gesloten_maanden": _months(rows)}
     return Offered(_month_end(made), controls=controls)
 
 
@@ -156,7 +162,9 @@ def ritten_verdeling(step: Step) -> Offered:
 
     rows = _closed(step, "snuffelfiets/indicators/ritten_verdeling")
     rules = disclosure_rules(step.settings(SnuffelfietsSettings))
-    rows["aandeel_pct"] = 100 * rows["aantal_ritten"] / rows.groupby(["maand", "kenmerk"])["aantal_ritten"].transform("sum")
+    rows["aandeel_pct"] = (
+        100 * rows["aantal_ritten"] / rows.groupby(["maand", "kenmerk"])["aantal_ritten"].transform("sum")
+    )
     rows["aantal_ritten_status"] = DEFINITIVE
     # A share of the whole and the number of rides in a class give the total: as good as published.
     totals = rows.groupby(["maand", "kenmerk"], as_index=False).agg(
@@ -181,7 +189,7 @@ def ritten_verdeling(step: Step) -> Offered:
 
 def _closed(step: Step, table: str) -> pd.DataFrame:
     """Rows of an indicator for the months that receive no more rows."""
-    rows = step.read(table).df()
+    rows: pd.DataFrame = step.read(table).df()
     return rows[rows["maand"] < step.first_open_month].reset_index(drop=True)
 
 
@@ -204,14 +212,14 @@ def _year_earlier(shown: pd.DataFrame) -> pd.DataFrame:
     figure = "pm25_jaar_eerder_ug_m3"
     earlier = shown[["maand", "gebied_code", "pm25_ug_m3", "pm25_ug_m3_status"]].copy()
     earlier["maand"] = [f"{int(m[:4]) + 1}{m[4:]}" for m in earlier["maand"]]
-    earlier.columns = ["maand", "gebied_code", figure, f"{figure}_status"]  # type: ignore[assignment]
+    earlier.columns = ["maand", "gebied_code", figure, f"{figure}_status"]
     joined = shown.merge(earlier, how="left", on=["maand", "gebied_code"])
     joined[f"{figure}_status"] = joined[f"{figure}_status"].fillna(NOT_AVAILABLE)
     return joined
 
 
 def _month_end(rows: pd.DataFrame) -> pd.DataFrame:
-    """The reference date of a closed month: its last day, since the last measured day is someone's last ride."""
+    """The reference date of a closed month: its last day, since the last measured day is someone's."""
     import pandas as pd
 
     ends = pd.to_datetime(rows["maand"], format="%Y-%m", errors="coerce") + pd.offsets.MonthEnd()

@@ -45,25 +45,29 @@ class CkanFile:
         return self.file.name
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered:
-        """All rows as text, with the device as keyed hash; raises SchemaMismatch when it is no CKAN export."""
+        """All rows as text, the device as keyed hash; raises SchemaMismatch when it is no CKAN export."""
         with self.file.opened() as (path, content):
             rows = read_csv(con, path, self.name, CKAN_COLUMNS, IGNORED)
             lines = count_lines(path) - 1
         key = self.platform.settings.subkey("apparaat")
         landed = self.platform.clock.now().isoformat()
-        pseudonyms = _pseudonyms(con, rows, key)
+        rows.create_view("rijen", replace=True)
+        _pseudonyms(con, rows, key).create_view("apparaten", replace=True)
         others = ", ".join(f'r."{c}"' for c in CKAN_COLUMNS if c != "entity_id")
         # A day that cannot be: the clock was never set, or jumped. Such rows wait under no day.
-        made = con.sql(
-            f"SELECT '{content}' AS bestand, r.rij, TIMESTAMPTZ '{landed}' AS geland_op,"
-            " CASE WHEN opname BETWEEN DATE '2018-01-01' AND ontvangst + INTERVAL 1 DAY"
-            f" AND ontvangst <= TIMESTAMPTZ '{landed}'::TIMESTAMP + INTERVAL 1 DAY THEN opname::DATE END AS opnamedatum,"
-            f" coalesce(p.apparaat, '{UNKNOWN_DEVICE}') AS apparaat, {others}"
-            " FROM (SELECT *, TRY_CAST(recording_timestamp AS TIMESTAMP) AS opname,"
-            " TRY_CAST(receive_timestamp AS TIMESTAMP) AS ontvangst FROM rows) r"
-            " LEFT JOIN pseudonyms p USING (entity_id)"
-        )
-        days = made.query("m", f"SELECT DISTINCT coalesce(opnamedatum::VARCHAR, '{UNKNOWN}') FROM m").fetchall()
+        made = con.sql(f"""
+            SELECT '{content}' AS bestand, r.rij, TIMESTAMPTZ '{landed}' AS geland_op,
+                CASE WHEN opname BETWEEN DATE '2018-01-01' AND ontvangst + INTERVAL 1 DAY
+                    AND ontvangst <= TIMESTAMPTZ '{landed}'::TIMESTAMP + INTERVAL 1 DAY
+                    THEN opname::DATE END AS opnamedatum,
+                coalesce(a.apparaat, '{UNKNOWN_DEVICE}') AS apparaat, {others}
+            FROM (
+                SELECT *, TRY_CAST(recording_timestamp AS TIMESTAMP) AS opname,
+                    TRY_CAST(receive_timestamp AS TIMESTAMP) AS ontvangst
+                FROM rijen
+            ) r LEFT JOIN apparaten a USING (entity_id)
+        """)
+        days = made.project(f"coalesce(opnamedatum::VARCHAR, '{UNKNOWN}')").distinct().fetchall()
         return Offered(
             made,
             partitions=sorted(d for (d,) in days),
@@ -115,7 +119,7 @@ def _pseudonyms(
     """A keyed hash for each device number; without the installation's key nobody can make or reverse it."""
     import pyarrow as pa
 
-    devices = [d for (d,) in rows.query("r", "SELECT DISTINCT entity_id FROM r").fetchall() if d and d.strip()]
+    devices = [d for (d,) in rows.project("entity_id").distinct().fetchall() if d and d.strip()]
     hashed = [hmac.new(key, d.strip().encode(), hashlib.sha256).hexdigest()[:32] for d in devices]
     return con.from_arrow(
         pa.table({"entity_id": pa.array(devices, pa.string()), "apparaat": pa.array(hashed, pa.string())})

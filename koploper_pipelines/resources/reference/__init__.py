@@ -14,7 +14,7 @@ MUNICIPALITIES_VINTAGE = 2024
 
 
 def municipalities() -> pd.DataFrame:
-    """The 26 municipalities of the province of Utrecht and those around it, with code and centre in RD metres."""
+    """The 26 municipalities of the province of Utrecht and those around it: code and centre in RD metres."""
     import pandas as pd
 
     with resources.files(__name__).joinpath(MUNICIPALITIES).open("rb") as file:
