@@ -14,20 +14,19 @@ import json
 import os
 import pkgutil
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from koploper_pipelines.automation.night import Chosen, Next
-    from koploper_pipelines.automation.run import Ran, Watch
+    from koploper_pipelines.automation.night import Chosen
     from koploper_pipelines.gates.step import Platform
     from koploper_pipelines.gates.table import GatedTable
     from koploper_pipelines.settings import Settings
@@ -37,11 +36,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Raw data of experiments to gated, published tables: raw → cleaned → indicators → evaluation → published.",
+    help="Raw data of experiments to tables that can be trusted, with a quality gate on every step.",
 )
-quality_app = typer.Typer(invoke_without_command=True, help="What the rules of every table said last.")
-app.add_typer(quality_app, name="quality")
-
 DEMO_DEVICES = 60
 DEMO_SEED = 2026
 FIRST_DAY = date(2018, 1, 1)
@@ -126,7 +122,7 @@ def simulate(
     if last > platform.clock.today():
         _wrong("--last-day", f"{last} is in the future; today is {platform.clock.today()}")
     inbox = platform.settings.inbox / experiment
-    truth = _truth(platform, experiment) / f"seed-{seed}"
+    truth = _simulated(platform, experiment) / f"seed-{seed}"
     try:
         made = _simulator(experiment)(
             inbox, truth, last_day=last, days=days, devices=devices, rows=rows, seed=seed
@@ -160,24 +156,26 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
     _tell(said, cli_report.show_status, as_json)
 
 
-@quality_app.callback()
-def quality(ctx: typer.Context, home: Home = None, as_json: AsJson = False) -> None:
-    """Show what the rules of every table said last."""
+@app.command()
+def quality(
+    action: Annotated[str | None, typer.Argument(metavar="[show", help="More about one table.")] = None,
+    table: Annotated[str | None, typer.Argument(metavar="TABLE]", help="experiment/layer/table")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the rules of every table said last; `show TABLE`: of one, with the rows it kept out."""
     from koploper_pipelines import cli_report
 
-    if ctx.invoked_subcommand is None:
-        _tell(cli_report.quality(_platform(home)), cli_report.show_quality, as_json)
-
-
-@quality_app.command("show")
-def quality_show(table: Table, home: Home = None, as_json: AsJson = False) -> None:
-    """Show the rules of one table, what they said, and the rows that were set aside or refused."""
-    from koploper_pipelines import cli_report
-
+    if action is not None and (action != "show" or table is None):
+        _wrong("quality", "expected `koploper quality` or `koploper quality show TABLE`")
     platform = _platform(home)
     with _explained():
-        said = cli_report.quality_of(platform, _table(platform, table))
-    _tell(said, cli_report.show_quality_of, as_json)
+        if table is None:
+            _tell(cli_report.quality(platform), cli_report.show_quality, as_json)
+        else:
+            _tell(
+                cli_report.quality_of(platform, _table(platform, table)), cli_report.show_quality_of, as_json
+            )
 
 
 @app.command()
@@ -257,7 +255,10 @@ def _home_in_order(settings: Settings, make: bool) -> None:
     if settings.home.exists() and not settings.home.is_dir():
         _wrong("--home", f"{settings.home} is a file, expected a folder; {hint}")
     if not make and not settings.lake.is_dir():
-        _wrong("--home", f"there is no installation in {settings.home}: run `koploper demo` or `koploper refresh` first, or {hint}")
+        _wrong(
+            "--home",
+            f"no installation in {settings.home}: run `koploper demo` or `koploper refresh`, or {hint}",
+        )
     try:
         prepare_home(settings)
     except OSError as error:
@@ -272,15 +273,17 @@ def _wrong_setting(kind: Any, error: ValidationError) -> NoReturn:
     for problem in error.errors():
         name = str(problem["loc"][0]) if problem["loc"] else "*"
         found = "" if name in SECRET_SETTINGS else f" (found {problem['input']!r})"
-        said.append(f"{kind.model_config['env_prefix']}{name.upper()}: {problem['msg'].removeprefix('Value error, ')}{found}")
+        why = problem["msg"].removeprefix("Value error, ")
+        said.append(f"{kind.model_config['env_prefix']}{name.upper()}: {why}{found}")
     _wrong("the environment", "; ".join(said))
 
 
 def _known(name: str, names: Iterable[str], what: str, noun: str) -> None:
     known = sorted(names)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
-        _wrong(what, f"there is no {noun} {name!r}; {'did you mean' if close != known else 'there is'} {', '.join(close)}?")
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(known)}"
+        _wrong(what, f"there is no {noun} {name!r}; {hint}")
 
 
 def _table(platform: Platform, name: str) -> GatedTable:
@@ -316,8 +319,14 @@ def _chosen(
     from koploper_pipelines.automation.night import RELEASE, Chosen
 
     if experiment is not None:
-        _known(experiment, {t.contract.experiment for t in platform.tables.values()} - {RELEASE}, "--experiment", "experiment")
-    return Chosen(experiment, first and first.isoformat(), last and last.isoformat())
+        _known(
+            experiment,
+            {t.contract.experiment for t in platform.tables.values()} - {RELEASE},
+            "--experiment",
+            "experiment",
+        )
+    days = [None if d is None else d.isoformat() for d in (first, last)]
+    return Chosen(experiment, *days)
 
 
 # -- Nights --------------------------------------------------------------------------------------------------
@@ -326,23 +335,131 @@ def _chosen(
 def _night(platform: Platform, chosen: Chosen, again: bool = False) -> bool:
     """Run a night, or a rebuild, and tell what came of it; whether everything passed."""
     from koploper_pipelines import cli_report
-    from koploper_pipelines.automation.run import night_id, open_instance, run_night, run_rebuild, steps_in
+    from koploper_pipelines.automation.run import (
+        Ran,
+        night_id,
+        open_instance,
+        run_night,
+        run_rebuild,
+        steps_in,
+    )
     from koploper_pipelines.build import build_definitions
 
     defs = build_definitions(platform)
     night = night_id(platform.clock)
-    before = cli_report.refused_files(platform)
-    typer.echo(f"night {night} in {platform.settings.home}", err=True)
-    with _explained(), open_instance(platform.settings) as instance, _progress() as told:
+    refused_before = cli_report.refused_files(platform)
+    ran: list[Ran] = []
+    with _explained(), open_instance(platform.settings) as instance, cli_report.Progress() as progress:
         runs = run_rebuild if again else run_night
-        ran = told(runs(defs, platform, instance, night, chosen, told.step), lambda n: steps_in(defs, n))
-        said = cli_report.night(platform, night, ran, before)
+        for event in runs(defs, platform, instance, night, chosen, progress.step):
+            if isinstance(event, Ran):
+                ran.append(event)
+            else:
+                progress.begin(f"{event.job}: {event.says}", steps_in(defs, event))
+    with _explained():
+        said = cli_report.night(platform, night, ran, refused_before)
     cli_report.show_night(said)
     return bool(said["passed"])
 
 
 def _tell(said: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(said, ensure_ascii=False, indent=2, default=str))
+        typer.echo(json.dumps(said, ensure_ascii=False, indent=2))
     else:
         show(said)
+
+
+# -- Simulation ----------------------------------------------------------------------------------------------
+
+
+def _simulators() -> list[str]:
+    """Experiments whose raw files can be simulated: the modules of `simulation/`."""
+    from koploper_pipelines import simulation
+
+    return [module.name for module in pkgutil.iter_modules(simulation.__path__)]
+
+
+def _simulator(experiment: str) -> Callable[..., Any]:
+    module = importlib.import_module(f"koploper_pipelines.simulation.{experiment}")
+    return cast("Callable[..., Any]", module.simulate)
+
+
+def _simulated(platform: Platform, experiment: str) -> Path:
+    """Folder of what belongs to the simulation and not to the source: the truth, and what the demo made."""
+    return platform.settings.home / "simulatie" / experiment
+
+
+def _simulate_demo(platform: Platform) -> None:
+    """Deliver the demo's raw files to the inbox: two closed months and an open one, once in a home."""
+    for experiment in _simulators():
+        folder = _simulated(platform, experiment)
+        marker = folder / "demo.json"
+        if marker.is_file():
+            made = json.loads(marker.read_text(encoding="utf-8"))
+        else:
+            _refuse_other_data(platform, experiment)
+            made = {**_demo_days(platform), "devices": DEMO_DEVICES, "seed": DEMO_SEED, "delivered": False}
+            # Before the files, so that what a kill leaves of them is known to be the demo's.
+            folder.mkdir(parents=True, exist_ok=True)
+            marker.write_text(json.dumps(made, indent=2), encoding="utf-8")
+        said = f"{experiment}: simulated data of {made['devices']} devices, {made['first']} to {made['last']}"
+        if made["delivered"]:
+            typer.echo(f"{said}, were delivered before")
+            continue
+        rows = _deliver(platform, experiment, made)
+        marker.write_text(json.dumps({**made, "delivered": True}, indent=2), encoding="utf-8")
+        typer.echo(f"{said}: {rows} rows in {platform.settings.inbox / experiment}")
+
+
+def _refuse_other_data(platform: Platform, experiment: str) -> None:
+    """The demo's invented rides must never stand among real ones."""
+    inbox = platform.settings.inbox / experiment
+    landed = [t.path for t in platform.tables.values() if t.lands and platform.lake.exists(t.path)]
+    if landed or (inbox.is_dir() and any(inbox.iterdir())):
+        _wrong("--home", f"{platform.settings.home} holds other data; give the demo a folder of its own")
+
+
+def _demo_days(platform: Platform) -> dict[str, str]:
+    """From two months before the open month to yesterday, or to the end of the open month."""
+    opened = date.fromisoformat(f"{platform.first_open_month}-01")
+    first = (opened - timedelta(days=32)).replace(day=1)
+    ends = (opened + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    last = min(platform.clock.today() - timedelta(days=1), ends)
+    return {"first": first.isoformat(), "last": last.isoformat()}
+
+
+def _deliver(platform: Platform, experiment: str, made: dict[str, Any]) -> int:
+    """Simulate, and put what has been received by now in the inbox, one file a month; number of rows."""
+    folder = _simulated(platform, experiment)
+    scratch, inbox = folder / "per_dag", platform.settings.inbox / experiment
+    first, last = date.fromisoformat(made["first"]), date.fromisoformat(made["last"])
+    shutil.rmtree(scratch, ignore_errors=True)
+    simulated = _simulator(experiment)(
+        scratch,
+        folder / f"seed-{made['seed']}",
+        last_day=last,
+        days=(last - first).days + 1,
+        devices=made["devices"],
+        seed=made["seed"],
+        files_per="dag",
+    )
+    today = platform.clock.now().date().isoformat()
+    # What arrives late is on its way still: the files of days of receipt to come are not there yet.
+    received = [file for file in simulated.files if file.stem[-10:] < today]
+    inbox.mkdir(parents=True, exist_ok=True)
+    rows = sum(_joined(list(files), inbox) for _, files in groupby(received, key=lambda f: f.stem[:-3]))
+    shutil.rmtree(scratch)
+    return rows
+
+
+def _joined(files: list[Path], folder: Path) -> int:
+    """One CSV file of several with the same header; number of data rows."""
+    unfinished = folder / f"{files[0].stem[:-3]}.csv.part"
+    rows = 0
+    with unfinished.open("wb") as joined:
+        for number, file in enumerate(files):
+            header, *lines = file.read_bytes().splitlines(keepends=True)
+            joined.writelines(lines if number else [header, *lines])
+            rows += len(lines)
+    unfinished.rename(unfinished.with_suffix(""))
+    return rows

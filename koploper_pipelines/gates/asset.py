@@ -1,7 +1,8 @@
 """A gated table as a Dagster asset: key, columns, checks and partitions from its contract.
 
 Here belongs the translation between Dagster's events and a run of a table (`step.py`). One op per asset;
-its checks are evaluated before the rows are committed, so a failed critical one leaves no materialisation.
+its checks are evaluated before the rows are committed, so what a failed critical one keeps out has no
+materialisation.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from koploper_pipelines.gates.audit import Verdict
 from koploper_pipelines.gates.staging import SchemaMismatch
 from koploper_pipelines.gates.step import Platform, Report, RulesFailed, RunStep, audit, run_table
 from koploper_pipelines.gates.table import GatedTable
-from koploper_pipelines.resources.lake import UntrustedTable
+from koploper_pipelines.resources.lake import WHOLE, UntrustedTable
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2018-01-01", timezone="Europe/Amsterdam", end_offset=1)
 """Measurement days; the first bicycle measured in 2018."""
@@ -55,7 +56,7 @@ def to_asset(table: GatedTable) -> dg.AssetsDefinition:
             rule.name,
             asset=key,
             blocking=rule.is_blocking,
-            description=f"{rule.description} {rule.reason}",
+            description=f"{rule.description} {rule.reason} {_consequence(rule)}",
             metadata={"dimensie": rule.dimension, "reikwijdte": rule.scope, "ernst": rule.severity},
         )
         for rule in contract.rules
@@ -87,8 +88,9 @@ def to_asset(table: GatedTable) -> dg.AssetsDefinition:
 
 def _run(context: dg.AssetExecutionContext, table: GatedTable, key: dg.AssetKey) -> Iterator[Any]:
     platform: Platform = context.resources.platform
-    has_days = context.has_partition_key or context.has_partition_key_range
     is_daily = table.contract.partition_kind == "dag" and not table.lands
+    # The days of a run hold for all its assets, also those that have none.
+    has_days = is_daily and (context.has_partition_key or context.has_partition_key_range)
     try:
         if key not in context.selected_asset_keys:
             yield from _checks(key, _audit_as_it_is(platform, table))
@@ -98,7 +100,7 @@ def _run(context: dg.AssetExecutionContext, table: GatedTable, key: dg.AssetKey)
             table,
             run_id=context.run_id,
             night=context.run.tags.get(NIGHT_TAG),
-            chosen=list(context.partition_keys) if has_days and is_daily else None,
+            chosen=list(context.partition_keys) if has_days else None,
             again=bool(context.op_execution_context.op_config[AGAIN]),
         )
     except (UntrustedTable, RulesFailed, SchemaMismatch) as error:
@@ -108,6 +110,8 @@ def _run(context: dg.AssetExecutionContext, table: GatedTable, key: dg.AssetKey)
         yield from _standing_checks(platform, table, key)
     yield from _checks(key, _merged([v for o in report.outcomes for v in o.verdicts]))
     if not report.passed:
+        if has_days:
+            yield from _days_that_passed(context, key, report)
         raise dg.Failure(description=_why(table, report), metadata=_facts(report), allow_retries=False)
     yield dg.MaterializeResult(asset_key=key, metadata=_facts(report))
 
@@ -143,13 +147,14 @@ def _checks(key: dg.AssetKey, verdicts: list[Verdict]) -> Iterator[dg.AssetCheck
             "regel": rule.description,
             "waarom": rule.reason,
             "dimensie": rule.dimension,
-            "beoordeeld": verdict.judged,
-            "afwijkend": verdict.unexpected,
+            "beoordeelde_rijen": verdict.judged,
         }
+        if rule.scope == "rij":
+            metadata["afwijkende_rijen"] = verdict.unexpected
         if verdict.observed is not None:
             metadata["gemeten"] = verdict.observed
         if verdict.partitions:
-            metadata["tegengehouden"] = ", ".join(verdict.partitions)
+            metadata["tegengehouden" if is_error else "betreft"] = ", ".join(verdict.partitions)
         if verdict.examples:
             columns = list(dict.fromkeys(c for e in verdict.examples for c in e))
             metadata["voorbeelden"] = dg.MetadataValue.table(
@@ -165,29 +170,48 @@ def _checks(key: dg.AssetKey, verdicts: list[Verdict]) -> Iterator[dg.AssetCheck
         )
 
 
+def _days_that_passed(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, report: Report
+) -> Iterator[dg.AssetMaterialization]:
+    """The days of a failed run that stand: without an event of their own they would show as failed."""
+    held_back = {*report.skipped, *(p for o in report.outcomes for p in o.held_back)}
+    for day in context.partition_keys:
+        if day not in held_back:
+            yield dg.AssetMaterialization(
+                key, partition=day, metadata=_facts(report) | {"uitkomst": "gereed"}
+            )
+
+
 def _standing_checks(
     platform: Platform, table: GatedTable, key: dg.AssetKey
 ) -> Iterator[dg.AssetCheckResult]:
-    """What the rules said of the table as it stands, when a run found nothing to do: it still holds."""
+    """What the rules said last, when a run found nothing to do: it still holds.
+
+    As a warning when it was no: the run that was refused has failed already, one without news is in order.
+    """
     names = {r.name for r in table.contract.rules}
     for entry in platform.ledger.last_verdicts(table.path).to_dict("records"):
         if entry["regel"] not in names:
             continue
-        is_error = entry["ernst"] == "critical" and entry["reikwijdte"] != "rij"
         yield dg.AssetCheckResult(
             asset_key=key,
             check_name=entry["regel"],
             passed=bool(entry["is_geslaagd"]),
-            severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+            severity=dg.AssetCheckSeverity.WARN,
             description="niets nieuw: het laatste oordeel geldt nog",
-            metadata={"beoordeeld_op": entry["tijd"].isoformat(), "run": entry["run_id"]},
+            metadata={
+                "regel": entry["omschrijving"],
+                "beoordeeld_op": entry["tijd"].isoformat(),
+                "run": dg.MetadataValue.dagster_run(entry["run_id"]),
+            },
         )
 
 
 def _why(table: GatedTable, report: Report) -> str:
-    committed = [o for o in report.outcomes if o.version is not None]
-    kept = "; de overige dagen zijn wel vastgelegd" if committed else "; de vorige versie blijft staan"
-    return f"{table.path}: de poort bleef dicht{kept}. {report.failures}"
+    held_back = ", ".join(p for o in report.outcomes for p in o.held_back)
+    committed = any(o.version is not None for o in report.outcomes)
+    rest = "de rest is vastgelegd" if committed else "de vorige versie blijft staan"
+    return f"{table.path}: tegengehouden: {held_back}; {rest}. {report.failures}"
 
 
 def _facts(report: Report) -> dict[str, Any]:
@@ -196,17 +220,33 @@ def _facts(report: Report) -> dict[str, Any]:
             "uitkomst": report.message,
             **({"overgeslagen": ", ".join(report.skipped)} if report.skipped else {}),
         }
-    rows = sum(o.rows for o in report.outcomes)
     facts: dict[str, Any] = {
-        "dagster/row_count" if report.partitions in ((), ("*",)) else "dagster/partition_row_count": rows,
+        _row_count_key(report): sum(o.rows for o in report.outcomes),
         "rijen_in_quarantaine": sum(o.quarantined for o in report.outcomes),
         "uitkomst": "gereed" if report.passed else "tegengehouden",
     }
-    if report.partitions and report.partitions != ("*",):
+    if report.partitions and report.partitions != (WHOLE,):
         facts["partities"] = f"{len(report.partitions)}: {report.partitions[0]} … {report.partitions[-1]}"
     if versions := [o.version for o in report.outcomes if o.version is not None]:
         facts["versie"] = versions[-1]
     return facts | {k: v for k, v in report.notes.items() if v is not None}
+
+
+def _row_count_key(report: Report) -> str:
+    """Dagster's own key where the number is of the table or of one partition; of several there is none."""
+    if report.partitions in ((), (WHOLE,)):
+        return "dagster/row_count"
+    return "dagster/partition_row_count" if len(report.partitions) == 1 else "rijen"
+
+
+def _consequence(rule: Rule) -> str:
+    if not rule.is_blocking:
+        return "Een afwijking geeft een waarschuwing en houdt niets tegen."
+    return {
+        "rij": "Een afwijkende rij gaat naar de quarantaine; de andere gaan door.",
+        "partitie": "Een afwijkende dag of maand wordt tegengehouden; de andere gaan door.",
+        "tabel": "Bij een afwijking gaat niets door en blijft de vorige versie staan.",
+    }[rule.scope]
 
 
 def _description(contract: Contract) -> str:

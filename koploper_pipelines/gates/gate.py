@@ -3,8 +3,8 @@
 Here belong what follows from the verdicts, the commits and mending after a kill. The rules' verdicts come
 from `audit.py`; which partitions to process is decided in `plan.py`; Dagster is not known here.
 
-The writes of one pass, in order: ledger `begonnen`, quarantine, main table (its stamp names the
-quarantine's version), ledger `gereed`. After a kill between any two, `mend` finishes or undoes.
+The writes of one pass, in order: ledger `begonnen` with the verdicts, quarantine, main table (its stamp
+names the quarantine's version), ledger `gereed`. After a kill between any two, `mend` finishes or undoes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from koploper_pipelines.contracts import Contract, Rule
 from koploper_pipelines.contracts.model import CONSERVATION_RULE, MOST_ROWS_RULE, MOST_ROWS_SHARE, SCHEMA_RULE
 from koploper_pipelines.gates.audit import Staged, Verdict, judge_rules, partition_sql
 from koploper_pipelines.gates.ledger import Ledger
-from koploper_pipelines.gates.measures import literal, quoted, violated
+from koploper_pipelines.gates.measures import literal, needs_controls, quoted, violated
 from koploper_pipelines.gates.staging import (
     Offered,
     SchemaMismatch,
@@ -102,9 +102,8 @@ class Gate:
         Raises UntrustedTable when the table, or its quarantine, holds a foreign commit.
         """
         with self.lake.lock(contract.path):
-            self.mend(contract.path)
+            self._mend(contract.path)
             run = _Pass(self, con, contract, offered, passage, list(partitions))
-            run.log([{"gebeurtenis": "begonnen", "bron": offered.file}])
             try:
                 return run.go()
             finally:
@@ -127,12 +126,18 @@ class Gate:
         A pass whose main commit is there only lacks its last entry in the ledger. One whose main commit is
         not there may have left a quarantine that no version of the table names; it goes back to the named.
         """
+        # Under the lock: without it the pass that another process is making right now looks cut off.
+        with self.lake.lock(table):
+            self._mend(table)
+
+    def _mend(self, table: str) -> None:
+        for left in self.lake.staging.glob(f"{_file_name(table)}.*.parquet"):
+            left.unlink()
         open_passes = self.ledger.read(
             f"tabel = '{table}' AND gebeurtenis IN ('begonnen', 'gereed', 'geweigerd', 'afgebroken')"
         )
         ended = set(open_passes.loc[open_passes["gebeurtenis"] != "begonnen", "gang"])
         for entry in open_passes[~open_passes["gang"].isin(ended)].itertuples():
-            (self.lake.staging / f"{entry.gang}.parquet").unlink(missing_ok=True)
             head, quarantine = self.head(table), self.head(table + QUARANTINE)
             if head is not None and head.stamp["gang"] == entry.gang:
                 event: dict[str, Any] = {"gebeurtenis": "gereed", "versie": head.version}
@@ -162,22 +167,13 @@ class Gate:
         Its partitions count as pending afterwards, so that what gates wrote since is made again.
         """
         with self.lake.lock(table):
-            version, foreign = self.lake.foreign_commits(table)
-            if not foreign:
-                raise LookupError(f"{table}: nothing to repair, every commit was made by a gate")
-            if version < 0:
-                raise LookupError(
-                    f"{table}: no version was made by a gate; move its folder away and run again"
-                )
-            stamp = self.lake.repair_stamp(table, foreign)
-            self.lake.restore(table, version, stamp)
-            return version
+            return self.lake.repair(table)
 
     # -- Reading -------------------------------------------------------------------------------------------
 
     def refused_rows(self, table: str) -> Path:
         """Parquet file of the rows that the table's gate refused last."""
-        return self.lake.root / "_geweigerd" / f"{table.replace('/', '__')}.parquet"
+        return self.lake.root / "_geweigerd" / f"{_file_name(table)}.parquet"
 
     def quarantine(self, table: str) -> tuple[str, int] | None:
         """Name and version of the quarantine that belongs to the table's newest version; None when empty.
@@ -233,7 +229,7 @@ class _Pass:
         self.partitions = partitions
         self.gang = uuid.uuid4().hex
         self.head = gate.head(contract.path)
-        self.staged_file = gate.lake.staging / f"{self.gang}.parquet"
+        self.staged_file = gate.lake.staging / f"{_file_name(contract.path)}.{self.gang}.parquet"
         self.staged = Staged(con, f"staged_{self.gang}", contract, offered.controls)
         self.rejected = f"rejected_{self.gang}"
         self.marked = self.staged.over(f"marked_{self.gang}")
@@ -262,11 +258,7 @@ class _Pass:
         self.verdicts += [*rows, most, *groups]
         held_back = sorted({p for v in (most, *groups) if v.rule.is_blocking for p in v.partitions})
         promoted = [p for p in self.partitions if p not in held_back]
-        as_they_are = is_small and self.contract.partition is None
-        whole = self._as_it_would_become(promoted)
-        self.verdicts += judge_rules(
-            whole, self._rules("tabel"), self.partitions, rows_as_they_are=as_they_are
-        )
+        self.verdicts += self._judge_table(promoted, is_small)
         nothing_left = not promoted or (self.passage.append and bool(held_back))
         if nothing_left or any(v.closes_gate for v in self.verdicts):
             return self._refuse(held_back)
@@ -345,6 +337,25 @@ class _Pass:
         total, broken = sum(n for _, n, _ in counts), sum(b for _, _, b in counts)
         return Verdict(rule, not over, judged=total, unexpected=broken, partitions=tuple(over))
 
+    def _judge_table(self, promoted: Sequence[str], is_small: bool) -> list[Verdict]:
+        """Verdicts of the rules on the table.
+
+        Control totals are those of the partitions in hand. In a table with more partitions they are held
+        against what the step made for these, before anything is set aside or held back; every other rule
+        is judged on the table as it would become.
+        """
+        # When nothing is promoted: the table as it would have become, since verdicts on no rows mislead.
+        rules, whole = self._rules("tabel"), self._as_it_would_become(promoted or self.partitions)
+        if self.contract.partition is None or self.passage.append:
+            as_they_are = is_small and self.contract.partition is None
+            return judge_rules(whole, rules, self.partitions, rows_as_they_are=as_they_are)
+        with_controls = [r for r in rules if needs_controls(r)]
+        others = [r for r in rules if not needs_controls(r)]
+        return [
+            *judge_rules(self.staged, with_controls, self.partitions, rows_as_they_are=is_small),
+            *judge_rules(whole, others, self.partitions, rows_as_they_are=False),
+        ]
+
     def _as_it_would_become(self, promoted: Sequence[str]) -> Staged:
         """The whole table after the commit that is at hand, for rules on the table."""
         in_hand = f"{self.kept.partition_sql} IN ({_list(promoted)})"
@@ -383,6 +394,8 @@ class _Pass:
             f"SELECT * FROM {self.kept.relation} WHERE {self.kept.partition_sql} IN ({_list(promoted)})"
         )
         number = self._count(f"({rows.sql_query()})")
+        # With the verdicts, and before any row: a kill must not leave rows of which nobody knows the quality.
+        self.log([{"gebeurtenis": "begonnen", "bron": self.offered.file}, *_entries(self.verdicts)])
         set_aside, quarantined = self._write_quarantine(promoted)
         counts = {"rijen_in": self.offered.rows_in, "rijen": number, "rijen_in_quarantaine": quarantined}
         stamp = {
@@ -408,7 +421,7 @@ class _Pass:
         )
         done = [{"gebeurtenis": "gereed", "bron": self.offered.file, "versie": version, **counts}]
         done += [self._refusal(held_back)] if held_back else []
-        self.log([*done, *_entries(self.verdicts)])
+        self.log(done)
         return Outcome(
             self.gang, tuple(self.verdicts), version, tuple(promoted), tuple(held_back), number, quarantined
         )
@@ -461,6 +474,10 @@ def _as_json(columns: Iterable[str]) -> str:
     """SQL for a row as JSON text."""
     fields = ", ".join(f"{quoted(c)} := {quoted(c)}" for c in columns)
     return f"to_json(struct_pack({fields}))::VARCHAR"
+
+
+def _file_name(table: str) -> str:
+    return table.replace("/", "__")
 
 
 def _rule(contract: Contract, name: str) -> Rule:

@@ -21,6 +21,8 @@ COMPACT_EVERY = 100
 Event = Literal["begonnen", "regel", "gereed", "geweigerd", "afgebroken"]
 
 FIELDS: Mapping[str, str] = {
+    # The order of the entries: moments do not give it, since a clock may stand still or be set back.
+    "volgnummer": "int64",
     "gang": "string",
     "tijd": "timestamp",
     "run_id": "string",
@@ -65,14 +67,15 @@ class Ledger:
         types = {"string": pa.string(), "timestamp": pa.timestamp("us", "UTC"), "bool": pa.bool_()}
         types |= {"int64": pa.int64(), "float64": pa.float64()}
         schema = pa.schema([(name, types[kind]) for name, kind in FIELDS.items()])
-        rows = [{**dict.fromkeys(FIELDS), "tijd": moment, **e} for e in entries]
         with self._lake.lock(TABLE):
             before = self._lake.head(TABLE).stamped_version if self._lake.exists(TABLE) else -1
             stamp = {"gang": "grootboek", "ouder": before, "partities": {}}
+            shared = {**dict.fromkeys(FIELDS), "volgnummer": before + 1, "tijd": moment}
+            rows = [{**shared, **e} for e in entries]
             table = pa.Table.from_pylist(rows, schema=schema)
             version = self._lake.commit(TABLE, table, stamp, partition=None, replace=None)
             if version and version % COMPACT_EVERY == 0:
-                self._lake.compact(TABLE)
+                self._lake.compact(TABLE, stamp | {"ouder": version})
 
     def last_verdicts(self, table: str) -> pd.DataFrame:
         """The newest entry of each rule of a table."""
@@ -93,6 +96,6 @@ class Ledger:
             con.sql("SET TimeZone = 'UTC'")
             con.register("grootboek", self._lake.dataset(TABLE, self._lake.head(TABLE).version))
             entries: pd.DataFrame = con.sql(
-                f"SELECT * FROM grootboek WHERE {where} ORDER BY tijd, gang, regel"
+                f"SELECT * FROM grootboek WHERE {where} ORDER BY volgnummer, regel"
             ).df()
             return entries

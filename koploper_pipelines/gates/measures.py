@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from koploper_pipelines.contracts import Expectation
+from koploper_pipelines.contracts import Expectation, Rule
 
 PARAMETER = "$PARAMETER"
 
@@ -54,6 +54,12 @@ def resolved(expectation: Expectation, controls: Mapping[str, Any]) -> Expectati
             value = controls[control]
         kwargs[name] = value
     return Expectation(expectation.type, kwargs)
+
+
+def needs_controls(rule: Rule) -> bool:
+    """Whether a rule holds the rows against control totals of the step."""
+    values = (v for e in rule.expectations for v in e.kwargs.values())
+    return any(isinstance(v, dict) and PARAMETER in v for v in values)
 
 
 def _between(kwargs: Mapping[str, Any]) -> str:

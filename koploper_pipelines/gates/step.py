@@ -7,7 +7,7 @@ today's rules) and the order of a run. Dagster is not known here; `asset.py` tra
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from koploper_pipelines.contracts import Contract
 from koploper_pipelines.gates.audit import Staged, Verdict, judge_rules, partition_sql
 from koploper_pipelines.gates.gate import QUARANTINE, Gate, Outcome, Passage
 from koploper_pipelines.gates.ledger import Ledger
-from koploper_pipelines.gates.measures import literal
+from koploper_pipelines.gates.measures import literal, needs_controls
 from koploper_pipelines.gates.plan import Plan, fingerprint
 from koploper_pipelines.gates.staging import SchemaMismatch, arrow_schema
 from koploper_pipelines.gates.table import Delivery, GatedTable, Reads, SameTotal
@@ -210,12 +210,8 @@ def audit(
     if contract.partition is not None:
         rows = rows.filter(_in_partitions(contract.partition, partitions))
     rows.create_view(name, replace=True)
-    rules = [r for r in contract.rules if r.expectations and not _needs_controls(r.expectations)]
+    rules = [r for r in contract.rules if r.expectations and not needs_controls(r)]
     return judge_rules(Staged(con, name, contract, {}), rules, partitions, rows_as_they_are=False)
-
-
-def _needs_controls(expectations: Iterable[Any]) -> bool:
-    return any(isinstance(v, dict) for e in expectations for v in e.kwargs.values())
 
 
 def run_table(
@@ -285,7 +281,8 @@ def _land(platform: Platform, plan: Plan, table: GatedTable, run_id: str, night:
     try:
         deliveries: Iterator[Delivery] = table.make(step)
         for delivery in deliveries:
-            outcomes.append(_land_one(platform, table, step, delivery, run_id, night))
+            outcome = _land_one(platform, table, step, delivery, run_id, night)
+            outcomes += [outcome] if outcome is not None else []
     finally:
         step.con.close()
     return Report(tuple(outcomes), message="" if outcomes else "niets nieuw")
@@ -293,7 +290,7 @@ def _land(platform: Platform, plan: Plan, table: GatedTable, run_id: str, night:
 
 def _land_one(
     platform: Platform, table: GatedTable, step: RunStep, delivery: Delivery, run_id: str, night: str | None
-) -> Outcome:
+) -> Outcome | None:
     try:
         offered = delivery.offered(step.con)
     except SchemaMismatch as error:
@@ -302,6 +299,9 @@ def _land_one(
         )
         delivery.refused(outcome.report)
         return outcome
+    if offered is None:
+        delivery.accepted()
+        return None
     partitions = list(offered.partitions or [WHOLE])
     made_of = {"code": table.code, "regels": table.contract.rules_hash, "invoer": {}}
     passage = Passage(run_id, night, {p: made_of for p in partitions}, append=True)

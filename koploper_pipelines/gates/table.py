@@ -48,8 +48,11 @@ class Delivery(Protocol):
 
     name: str
 
-    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered:
-        """The rows of the file; raises SchemaMismatch when the file cannot be read as what it should be."""
+    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
+        """The rows of the file; None when its contents landed before.
+
+        Raises SchemaMismatch when the file cannot be read as what it should be.
+        """
 
     def accepted(self) -> None:
         """Called when the rows are in the lake."""

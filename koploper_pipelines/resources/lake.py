@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,7 +74,15 @@ class _Chain:
     partitions: dict[str, PartitionState] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     foreign: dict[int, str] = field(default_factory=dict)
+    last_good: Head | None = None
+    """As it was before the first foreign commit, while there is one; None when no gate wrote before it."""
     table_id: str = ""
+
+    def head(self) -> Head:
+        """A copy of where the verification stands."""
+        return Head(
+            self.version, self.stamped_version, self.stamp, dict(self.partitions), frozenset(self.files)
+        )
 
 
 class Lake:
@@ -108,7 +117,8 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         """Whether the table was ever written."""
-        return (self.folder(table) / "_delta_log").is_dir()
+        # The folder of the log may be all that a first write had made when it was cut off.
+        return (self.folder(table) / "_delta_log" / f"{0:020d}.json").is_file()
 
     def head(self, table: str) -> Head:
         """The newest version, verified.
@@ -122,29 +132,34 @@ class Lake:
                 + "; ".join(
                     f"version {v} ({what}) was not written by a gate" for v, what in chain.foreign.items()
                 )
-                + f". Look at the change, then run `koploper repair {table}` to go back to version"
-                f" {chain.stamped_version}, the last one that passed its gate."
+                + f". Look at the change, then run `koploper repair {table}` to go back to the last version"
+                " before it."
             )
-        return Head(
-            chain.version, chain.stamped_version, chain.stamp, dict(chain.partitions), frozenset(chain.files)
-        )
+        return chain.head()
 
-    def foreign_commits(self, table: str) -> tuple[int, Mapping[int, str]]:
-        """Last version that a gate wrote before the first foreign commit, and the foreign commits."""
-        chain = self._verify(table)
-        first = min(chain.foreign, default=chain.version + 1)
-        return max((v for v in self._stamped_versions(table) if v < first), default=-1), dict(chain.foreign)
+    def repair(self, table: str) -> int:
+        """Bring a table back to its last version before a foreign commit, in a new commit; that version.
 
-    def repair_stamp(self, table: str, foreign: Mapping[int, str]) -> dict[str, Any]:
-        """The stamp of a repair: it clears the foreign commits and leaves every partition pending."""
+        Quarantine and landed files are again those of that version, and every partition counts as pending,
+        so that what gates wrote since is made again. Raises LookupError when there is nothing to repair or
+        no version to go back to.
+        """
         chain = self._verify(table)
-        return {
-            **chain.stamp,
+        if not chain.foreign:
+            raise LookupError(f"{table}: nothing to repair, every commit was made by a gate")
+        good = chain.last_good
+        if good is None:
+            raise LookupError(f"{table}: no version was made by a gate; move its folder away and run again")
+        stamp = {
+            **good.stamp,
             "gang": "herstel",
             "ouder": chain.stamped_version,
-            "hersteld": sorted(foreign),
+            "hersteld": sorted(chain.foreign),
+            "bestanden": sorted(good.files),
             "partities": {p: {} for p in chain.partitions},
         }
+        self.restore(table, good.version, stamp)
+        return good.version
 
     def dataset(self, table: str, version: int) -> pads.Dataset:
         """Rows of one version as an Arrow dataset (partition columns included)."""
@@ -199,9 +214,9 @@ class Lake:
         delta.restore(version, commit_properties=self._signed(table, stamp))
         return int(self._open(table).version())
 
-    def compact(self, table: str) -> None:
-        """Merge a table's small files; rows stay the same, so readers pass over the commit."""
-        self._open(table).optimize.compact()
+    def compact(self, table: str, stamp: Mapping[str, Any]) -> None:
+        """Merge a table's small files in a stamped commit; the rows stay the same."""
+        self._open(table).optimize.compact(commit_properties=self._signed(table, stamp))
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
         from deltalake import DeltaTable
@@ -254,10 +269,13 @@ class Lake:
                 chain.partitions[partition] = PartitionState(version, provenance)
             if stamp.get("bestand"):
                 chain.files.add(stamp["bestand"])
-            for repaired in stamp.get("hersteld", []):
-                chain.foreign.pop(int(repaired), None)
+            if "hersteld" in stamp:
+                chain.foreign = {v: what for v, what in chain.foreign.items() if v not in stamp["hersteld"]}
+                chain.files = set(stamp["bestanden"])
             chain.stamp, chain.stamped_version = stamp, version
         elif self._changes_data(table, version):
+            if not chain.foreign:
+                chain.last_good = chain.head() if chain.stamped_version >= 0 else None
             chain.foreign[version] = str(commit.get("operation", "unknown operation"))
         chain.version = version
 
@@ -268,15 +286,18 @@ class Lake:
         if any("metaData" in a or "protocol" in a for a in actions):
             return True
         files = [a.get("add") or a.get("remove") for a in actions if "add" in a or "remove" in a]
-        if any(f.get("dataChange", True) for f in files):
+        if any(f.get("dataChange", True) or f.get("deletionVector") for f in files):
             return True
-        # A rewrite that says it changes nothing must at least keep the number of rows.
-        return bool(files) and _rows(self._open(table, version)) != _rows(self._open(table, version - 1))
-
-    def _stamped_versions(self, table: str) -> list[int]:
-        return [
-            int(c["version"]) for c in self._open(table).history() if self._stamp_of(table, c) is not None
-        ]
+        if not files:
+            return False
+        # A rewrite that says it changes nothing must keep the rows; the number alone once files are cleared.
+        if _rows(self._open(table, version)) != _rows(self._open(table, version - 1)):
+            return True
+        return not _same_rows(
+            self.folder(table),
+            [a["remove"] for a in actions if "remove" in a],
+            [a["add"] for a in actions if "add" in a],
+        )
 
 
 def _rows(delta: DeltaTable) -> int:
@@ -285,6 +306,36 @@ def _rows(delta: DeltaTable) -> int:
 
     actions = pa.table(delta.get_add_actions(flatten=True))
     return int(pc.sum(actions["num_records"]).as_py() or 0) if actions.num_rows else 0
+
+
+def _same_rows(
+    folder: Path, removed: Sequence[Mapping[str, Any]], added: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether files hold the rows of those that they took the place of, as far as these are still there."""
+    import duckdb
+
+    def by_partition(files: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for file in files:
+            partition = json.dumps(file.get("partitionValues") or {}, sort_keys=True)
+            found.setdefault(partition, []).append(str(folder / unquote(file["path"])))
+        return found
+
+    before, after = by_partition(removed), by_partition(added)
+    if before.keys() != after.keys():
+        return False
+    with duckdb.connect() as con:
+        for partition, old in before.items():
+            if not all(Path(f).is_file() for f in old):
+                continue
+            con.read_parquet(old, union_by_name=True).create_view("was", replace=True)
+            con.read_parquet(after[partition], union_by_name=True).create_view("now", replace=True)
+            if con.table("was").columns != con.table("now").columns:
+                return False
+            differing = con.sql("(FROM was EXCEPT ALL FROM now) UNION ALL (FROM now EXCEPT ALL FROM was)")
+            if differing.limit(1).fetchall():
+                return False
+    return True
 
 
 def _predicate(partition: str, values: Sequence[str], is_text: bool) -> str:

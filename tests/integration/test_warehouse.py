@@ -40,7 +40,11 @@ ABOUT = {"release", "tabellen", "kolommen"}
 PROCESSES = multiprocessing.get_context("forkserver")
 # What every process here imports, once for all of them.
 PROCESSES.set_forkserver_preload(
-    ["pytest", "pandas", "pyarrow.csv", "pyarrow.compute", "psycopg2", "filelock", arrow_schema.__module__]
+    [
+        *("pytest", "pandas", "pyarrow.csv", "pyarrow.compute", "psycopg2", "filelock"),
+        *("sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql"),
+        *(arrow_schema.__module__, module.__name__),
+    ]
 )
 
 
@@ -643,17 +647,22 @@ def test_a_kill_at_any_moment_leaves_a_whole_release(database: Database) -> None
         assert outcomes["new"] >= 3
 
 
-def test_a_kill_in_sqlite_leaves_a_build_that_the_start_clears(sqlite_database: Database) -> None:
-    """Shows that the kills above do interrupt: without the clearing, a build is left."""
-    sqlite_database.open().publish(info("r1"), marked("r1"))
-    process = PROCESSES.Process(
-        target=publish_and_die, args=(sqlite_database.url, sqlite_database.home, "r2", 12)
-    )
-    process.start()
-    process.join()
-    assert sqlite_database.strays() == {"published.r2.sqlite.bouw"}
-    sqlite_database.open().finish_interrupted()
-    assert_whole(sqlite_database, "r1")
+def test_a_kill_in_sqlite_leaves_a_build_until_the_next_start_or_publish(sqlite_database: Database) -> None:
+    """Shows too that the kills above do interrupt: without the clearing, a build is left."""
+    warehouse = sqlite_database.open()
+    warehouse.publish(info("r1"), marked("r1"))
+    for clear, expected in (
+        (warehouse.finish_interrupted, "r1"),
+        (lambda: warehouse.publish(info("r3"), marked("r3")), "r3"),
+    ):
+        process = PROCESSES.Process(
+            target=publish_and_die, args=(sqlite_database.url, sqlite_database.home, "r2", 12)
+        )
+        process.start()
+        process.join()
+        assert sqlite_database.strays() == {"published.r2.sqlite.bouw"}
+        clear()
+        assert_whole(sqlite_database, expected)
 
 
 # -- Readers while releases follow each other ----------------------------------------------------------------
@@ -928,19 +937,42 @@ def test_the_old_file_is_whole_until_it_is_replaced(
 
     warehouse = sqlite_database.open()
     warehouse.publish(info("r1"), marked("r1", rows=BIG))
-    leave(sqlite_database, "-journal")
     monkeypatch.setattr(os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        warehouse.publish(info("r2"), marked("r2", rows=BIG))
+        warehouse.publish(info("r2"), marked("r2", rows=BIG), lambda _: leave(sqlite_database, "-journal"))
     assert sqlite_database.query("PRAGMA integrity_check") == [("ok",)]
     assert uitgaven(sqlite_database) == [("r1", BIG)] * 3
 
 
-def test_a_reader_that_keeps_a_write_ahead_log_open_does_not_spoil_the_next_release(
-    sqlite_database: Database,
+def test_a_journal_made_in_the_last_moment_is_not_applied_either(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    move = os.replace
+
+    def write_and_move(source: Path, target: Path) -> None:
+        leave(sqlite_database, "-wal")
+        move(source, target)
+
+    warehouse = sqlite_database.open()
+    warehouse.publish(info("r1"), marked("r1", rows=BIG))
+    monkeypatch.setattr(os, "replace", write_and_move)
+    warehouse.publish(info("r2"), marked("r2", rows=BIG))
+    assert sqlite_database.strays() == set()
+    assert uitgaven(sqlite_database) == [("r2", BIG)] * 3
+
+
+def test_a_process_that_keeps_a_write_ahead_log_open_does_not_spoil_the_next_release(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, at_once = os.replace, []
+
+    def move_and_read(source: Path, target: Path) -> None:
+        move(source, target)
+        at_once.append(uitgaven(sqlite_database))
+
     warehouse = sqlite_database.open()
     warehouse.publish(info("r1"), marked("r1"))
+    monkeypatch.setattr(os, "replace", move_and_read)
     with closing(sqlite3.connect(sqlite_database.file)) as meddler:
         meddler.execute("PRAGMA journal_mode = WAL")
         meddler.execute("UPDATE ritten SET uitgave = 'vreemd'")
@@ -949,6 +981,7 @@ def test_a_reader_that_keeps_a_write_ahead_log_open_does_not_spoil_the_next_rele
         meddler.execute("SELECT * FROM ritten").fetchall()
         warehouse.publish(info("r2"), marked("r2"))
         assert_whole(sqlite_database, "r2")
+    assert at_once == [[("r2", 20)] * 3]
     assert_whole(sqlite_database, "r2")
     assert sqlite_database.query("PRAGMA integrity_check") == [("ok",)]
 

@@ -303,7 +303,7 @@ number_text = st.one_of(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(values=st.lists(number_text, min_size=1, max_size=40))
 def test_numbers_are_read_as_by_the_grammar(values: list[str]) -> None:
     grammar = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
@@ -651,7 +651,7 @@ def test_every_raw_row_is_kept_or_rejected_once(con: duckdb.DuckDBPyConnection) 
 anything = st.one_of(st.none(), st.text(max_size=8), st.sampled_from([*NO_NUMBERS, "0", "1", "2048", "-5"]))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.fixed_dictionaries(

@@ -44,9 +44,14 @@ class CkanFile:
         """Name of the file."""
         return self.file.name
 
-    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered:
-        """All rows as text, the device as keyed hash; raises SchemaMismatch when it is no CKAN export."""
+    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
+        """All rows as text, the device as keyed hash; None when these contents landed before.
+
+        Raises SchemaMismatch when it is no CKAN export.
+        """
         with self.file.opened() as (path, content):
+            if _has_landed(self.platform, content):
+                return None
             rows = read_csv(con, path, self.name, CKAN_COLUMNS, IGNORED)
             lines = count_lines(path) - 1
         key = self.platform.settings.subkey("apparaat")
@@ -87,26 +92,14 @@ class CkanFile:
 
 @gated_table(TABLE, lands=True, kinds=("csv", "delta"))
 def metingen(step: Step) -> Iterator[CkanFile]:
-    """Each new file in the inbox; one whose contents have landed before is only cleared away."""
+    """Each file in the inbox."""
     platform = step.platform
     for file in dropped_files(platform.settings, "snuffelfiets"):
-        if _has_landed(platform, file):
-            file.accept()
-        else:
-            yield CkanFile(file, platform)
+        yield CkanFile(file, platform)
 
 
-def _has_landed(platform: Platform, file: DroppedFile) -> bool:
-    from koploper_pipelines.gates.staging import SchemaMismatch
-
-    if not platform.lake.exists(TABLE):
-        return False
-    try:
-        with file.opened() as (_, content):
-            return content in platform.lake.head(TABLE).files
-    except SchemaMismatch:
-        # Not readable, so never landed: the delivery says why.
-        return False
+def _has_landed(platform: Platform, content: str) -> bool:
+    return platform.lake.exists(TABLE) and content in platform.lake.head(TABLE).files
 
 
 def _rows_so_far(platform: Platform) -> int:
