@@ -119,13 +119,32 @@ def _judge_measured(staged: Staged, rules: Sequence[Rule], partitions: Sequence[
         except (NotEvaluable, _duckdb_error()) as error:
             unable[rule.name] = _first_line(error)
     frame = _measured(staged, able, partitions).df()
-    results = _validate(frame, {name: _limits(name, m) for name, m in able.items()})
+    judged = {r.name: _judgeable(r, frame, able) for r in rules if r.name not in unable}
+    results = _validate(frame, {name: e for expected in judged.values() for name, e in expected.items()})
     return [
         _unable(rule, unable[rule.name])
         if rule.name in unable
-        else _verdict_of_measures(staged.contract, rule, frame, {k: results[k] for k in _names(rule)})
+        else _verdict_of_measures(staged.contract, rule, frame, [results[k] for k in judged[rule.name]])
         for rule in rules
     ]
+
+
+def _judgeable(rule: Rule, frame: pd.DataFrame, measures: Mapping[str, Measure]) -> dict[str, Expectation]:
+    """What Great Expectations is asked of a rule's measures.
+
+    Rows that break any of a rule's conditions are added up in the frame first: each expectation costs Great
+    Expectations more than the counting did.
+    """
+    names = _names(rule)
+    if not all(_counts_rows(e) for e in rule.expectations):
+        return {name: _limits(name, measures[name]) for name in names}
+    frame[rule.name] = frame[names].sum(axis=1)
+    return {rule.name: _limits(rule.name, Measure("", None, 0))}
+
+
+def _counts_rows(expectation: Expectation) -> bool:
+    """Whether the measure is a number of rows of which none may be there."""
+    return expectation.type in ROW_CONDITIONS and expectation.kwargs.get("mostly") is None
 
 
 def _names(rule: Rule) -> list[str]:
@@ -169,12 +188,12 @@ def _measured(
 
 
 def _verdict_of_measures(
-    contract: Contract, rule: Rule, frame: pd.DataFrame, results: Mapping[str, _Result]
+    contract: Contract, rule: Rule, frame: pd.DataFrame, results: Sequence[_Result]
 ) -> Verdict:
-    if problem := next((r.problem for r in results.values() if r.problem), None):
+    if problem := next((r.problem for r in results if r.problem), None):
         return _unable(rule, problem)
-    judged = int(frame["rijen"].sum())
-    for name, expectation in zip(results, rule.expectations, strict=True):
+    names = _names(rule)
+    for name, expectation in zip(names, rule.expectations, strict=True):
         if expectation.type not in AGGREGATES:
             continue
         has_no_value = frame[name].isna() & (
@@ -182,18 +201,14 @@ def _verdict_of_measures(
         )
         if has_no_value.any():
             return _unable(rule, f"{expectation.type} has no value: there are no rows to take it of")
-    failed_rows = {i for r in results.values() for i in r.unexpected_index}
-    unexpected = sum(
-        int(frame[name].sum())
-        for name, e in zip(results, rule.expectations, strict=True)
-        if e.type in ROW_CONDITIONS and e.kwargs.get("mostly") is None
-    )
-    single = next(iter(results)) if len(results) == 1 and len(frame) == 1 else None
+    failed_rows = {i for r in results for i in r.unexpected_index}
+    counted = [name for name, e in zip(names, rule.expectations, strict=True) if _counts_rows(e)]
+    single = names[0] if len(names) == 1 and len(frame) == 1 else None
     return Verdict(
         rule,
-        all(r.success for r in results.values()),
-        judged=judged,
-        unexpected=unexpected,
+        all(r.success for r in results),
+        judged=int(frame["rijen"].sum()),
+        unexpected=int(frame[counted].sum().sum()),
         observed=None if single is None or frame[single].isna().all() else float(frame[single].iloc[0]),
         partitions=tuple(str(frame["partitie"].iloc[i]) for i in sorted(failed_rows)),
     )

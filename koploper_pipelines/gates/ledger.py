@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE = "_kwaliteit/grootboek"
-COMPACT_EVERY = 100
+COMPACT_EVERY = 20
+"""Commits after which the small files are merged: each pass reads the ledger, at a cost a file."""
 
 Event = Literal["begonnen", "regel", "gereed", "geweigerd", "afgebroken"]
 

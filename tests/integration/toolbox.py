@@ -29,6 +29,8 @@ HISTORY = ("publicatie/published/datakwaliteit", "publicatie/published/releases"
 """Tables that tell what happened in which night: they differ by design where the others may not."""
 IN_QUARANTINE_OF_RAW = ("bestand", "rij")
 
+KEY = "one secret for all installations, so that their tables can be compared"
+
 _numbers = itertools.count(1)
 
 
@@ -37,7 +39,7 @@ _numbers = itertools.count(1)
 
 def installation(home: Path, now: datetime | None = None, **settings: object) -> Platform:
     """The platform of an installation, with its clock standing still at `now` if given."""
-    return build_platform(Settings(home=home, now=now, **settings))  # type: ignore[arg-type]
+    return build_platform(Settings(home=home, now=now, key=KEY, **settings))  # type: ignore[arg-type]
 
 
 def drop(home: Path, name: str, content: bytes | str) -> Path:
