@@ -165,9 +165,18 @@ def _checks(key: dg.AssetKey, verdicts: list[Verdict]) -> Iterator[dg.AssetCheck
             check_name=rule.name,
             passed=verdict.passed,
             severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
-            description=verdict.message or None,
+            description=_in_short(verdict),
             metadata=metadata,
         )
+
+
+def _in_short(verdict: Verdict) -> str | None:
+    """One line for the history of a check."""
+    if verdict.message or verdict.passed:
+        return verdict.message or None
+    if verdict.partitions:
+        return f"wijkt af: {', '.join(verdict.partitions)}"
+    return f"{verdict.unexpected} van {verdict.judged} rijen wijken af" if verdict.unexpected else None
 
 
 def _days_that_passed(
@@ -226,7 +235,9 @@ def _facts(report: Report) -> dict[str, Any]:
         "uitkomst": "gereed" if report.passed else "tegengehouden",
     }
     if report.partitions and report.partitions != (WHOLE,):
-        facts["partities"] = f"{len(report.partitions)}: {report.partitions[0]} … {report.partitions[-1]}"
+        facts["partities_van_de_run"] = (
+            f"{len(report.partitions)}: {report.partitions[0]} … {report.partitions[-1]}"
+        )
     if versions := [o.version for o in report.outcomes if o.version is not None]:
         facts["versie"] = versions[-1]
     return facts | {k: v for k, v in report.notes.items() if v is not None}
@@ -236,7 +247,7 @@ def _row_count_key(report: Report) -> str:
     """Dagster's own key where the number is of the table or of one partition; of several there is none."""
     if report.partitions in ((), (WHOLE,)):
         return "dagster/row_count"
-    return "dagster/partition_row_count" if len(report.partitions) == 1 else "rijen"
+    return "dagster/partition_row_count" if len(report.partitions) == 1 else "rijen_van_de_run"
 
 
 def _consequence(rule: Rule) -> str:

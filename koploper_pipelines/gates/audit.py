@@ -8,8 +8,10 @@ audit has a context of its own: shared contexts mix up results between threads.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.contracts import Contract, Expectation, Rule
@@ -116,7 +118,7 @@ def _judge_measured(staged: Staged, rules: Sequence[Rule], partitions: Sequence[
             measures = _measures(rule, staged.controls)
             _measured(staged, measures, partitions)
             able.update(measures)
-        except (NotEvaluable, _duckdb_error()) as error:
+        except (NotEvaluable, KeyError, _duckdb_error()) as error:
             unable[rule.name] = _first_line(error)
     frame = _measured(staged, able, partitions).df()
     judged = {r.name: _judgeable(r, frame, able) for r in rules if r.name not in unable}
@@ -200,7 +202,7 @@ def _verdict_of_measures(
             (frame["rijen"] > 0) | (rule.scope == "tabel" and not contract.empty_because)
         )
         if has_no_value.any():
-            return _unable(rule, f"{expectation.type} has no value: there are no rows to take it of")
+            return _unable(rule, _no_value(expectation))
     failed_rows = {i for r in results for i in r.unexpected_index}
     counted = [name for name, e in zip(names, rule.expectations, strict=True) if _counts_rows(e)]
     single = names[0] if len(names) == 1 and len(frame) == 1 else None
@@ -225,7 +227,7 @@ def _judge_rows(staged: Staged, rules: Sequence[Rule]) -> list[Verdict]:
         try:
             parts = [_for_pandas(resolved(e, staged.controls), staged.contract) for e in rule.expectations]
             expectations.update(zip(_names(rule), parts, strict=True))
-        except (NotEvaluable, KeyError) as error:
+        except (NotEvaluable, KeyError, ValueError) as error:
             unable[rule.name] = _first_line(error)
     results = _validate(frame, expectations)
     return [
@@ -237,7 +239,11 @@ def _judge_rows(staged: Staged, rules: Sequence[Rule]) -> list[Verdict]:
 
 
 def _verdict_of_rows(staged: Staged, rule: Rule, judged: int, results: Mapping[str, _Result]) -> Verdict:
-    if problem := next((r.problem for r in results.values() if r.problem), None):
+    problems = (
+        r.problem or (_no_value(e) if e.type in AGGREGATES and r.observed is None else None)
+        for r, e in zip(results.values(), rule.expectations, strict=True)
+    )
+    if problem := next((p for p in problems if p), None):
         if (
             judged == 0
             and staged.contract.empty_because
@@ -267,11 +273,16 @@ def _verdict_of_rows(staged: Staged, rule: Rule, judged: int, results: Mapping[s
 
 
 def _for_pandas(expectation: Expectation, contract: Contract) -> Expectation:
-    """Limits on dates and moments as such: a contract writes them as text."""
+    """What means the same on a frame: a contract writes dates as text, and patterns as databases read them."""
     import pandas as pd
 
-    column = expectation.kwargs.get("column")
-    if column is None or contract.column(column).type not in ("date", "timestamp"):
+    if expectation.type == "expect_column_values_to_match_regex":
+        # Python's $ also matches before a line break at the end.
+        regex = re.sub(r"(?<!\\)\$$", r"\\Z", expectation.kwargs["regex"])
+        return Expectation(expectation.type, {**expectation.kwargs, "regex": regex})
+    if expectation.type != "expect_column_values_to_be_between":
+        return expectation
+    if contract.column(expectation.kwargs["column"]).type not in ("date", "timestamp"):
         return expectation
     kwargs = {
         k: pd.Timestamp(v) if k in ("min_value", "max_value") else v for k, v in expectation.kwargs.items()
@@ -293,6 +304,17 @@ class _Result:
 
 def _validate(frame: pd.DataFrame, expectations: Mapping[str, Expectation]) -> dict[str, _Result]:
     """Validate a frame in a fresh context; a result for each named expectation."""
+    import warnings
+
+    if not expectations:
+        return {}
+    with warnings.catch_warnings():
+        # It warns of its own imports, and of patterns with groups; what it finds is in its results.
+        warnings.simplefilter("ignore")
+        return _great_expectations(frame, expectations)
+
+
+def _great_expectations(frame: pd.DataFrame, expectations: Mapping[str, Expectation]) -> dict[str, _Result]:
     import os
 
     # Read when the package is imported: nothing is ever sent from here.
@@ -301,8 +323,6 @@ def _validate(frame: pd.DataFrame, expectations: Mapping[str, Expectation]) -> d
     import great_expectations.expectations as gxe
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    if not expectations:
-        return {}
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
     batch = (
@@ -311,13 +331,14 @@ def _validate(frame: pd.DataFrame, expectations: Mapping[str, Expectation]) -> d
         .add_batch_definition_whole_dataframe("all")
         .get_batch({"dataframe": frame})
     )
-    suite = gx.ExpectationSuite(
-        name="contract",
-        expectations=[
-            getattr(gxe, _camel(e.type))(**e.kwargs, meta={"name": name}) for name, e in expectations.items()
-        ],
-    )
     results: dict[str, _Result] = {}
+    suite = gx.ExpectationSuite(name="contract")
+    for name, e in expectations.items():
+        try:
+            suite.expectations.append(getattr(gxe, _camel(e.type))(**e.kwargs, meta={"name": name}))
+        except (AttributeError, ValueError) as error:
+            # No such expectation, or not with these arguments.
+            results[name] = _Result(False, 0, (), None, f"{e.type}: {_first_line(error)}")
     for outcome in batch.validate(suite, result_format="COMPLETE").results:
         config = outcome.expectation_config
         assert config is not None and config.meta is not None
@@ -340,7 +361,8 @@ def _result(outcome: Any) -> _Result:
 
 def _number(observed: object) -> float | None:
     """An observed value as a number; None when there is none (a list, NaN of an empty column)."""
-    if isinstance(observed, bool) or not isinstance(observed, int | float) or math.isnan(observed):
+    # Also NumPy's own numbers, which are no int or float.
+    if isinstance(observed, bool) or not isinstance(observed, Real) or math.isnan(observed):
         return None
     return float(observed)
 
@@ -363,6 +385,10 @@ def _camel(snake: str) -> str:
 
 def _unable(rule: Rule, why: str) -> Verdict:
     return Verdict(rule, False, evaluable=False, message=f"could not be evaluated: {why}")
+
+
+def _no_value(expectation: Expectation) -> str:
+    return f"{expectation.type} has no value: there is nothing to take it of"
 
 
 def _first_line(error: object) -> str:

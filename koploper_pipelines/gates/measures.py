@@ -121,10 +121,11 @@ def measure(expectation: Expectation) -> Measure:
         return Measure(AGGREGATES[expectation.type](kwargs), kwargs.get("min_value"), kwargs.get("max_value"))
     if expectation.type in UNIQUENESS:
         columns = UNIQUENESS[expectation.type](kwargs)
-        # Rows too many. Great Expectations counts every row of a doubled key; the verdict is the same.
-        key = quoted(columns[0]) if len(columns) == 1 else f"({', '.join(quoted(c) for c in columns)})"
-        counted = quoted(columns[0]) if len(columns) == 1 else "*"
-        return Measure(f"count({counted}) - count(DISTINCT {key})", None, 0)
+        # Rows too many. Great Expectations counts every row of a doubled key; the verdict is the same. As
+        # there, a row without any part of the key is left out.
+        key = ", ".join(quoted(c) for c in columns)
+        has_key = f"FILTER (coalesce({', '.join(f'{quoted(c)}::VARCHAR' for c in columns)}) IS NOT NULL)"
+        return Measure(f"count(*) {has_key} - count(DISTINCT ({key})) {has_key}", None, 0)
     broken = f"count(*) FILTER (WHERE {violated(expectation)})"
     if kwargs.get("mostly") is None:
         return Measure(broken, None, 0)

@@ -12,9 +12,10 @@ itself: `release`, `tabellen` and `kolommen`.
   to it: readers open it read-only.
 - PostgreSQL: rows of the last `KEPT_RELEASES` releases lie in `publicatie_data.<table>`, marked with
   their `release_id`; `published.<table>` are views joined with the one pointer row, so one statement
-  sees one release. Several statements see one release in a REPEATABLE READ transaction. Views are made
-  anew when their columns change, so give readers their rights with `ALTER DEFAULT PRIVILEGES IN SCHEMA
-  published GRANT SELECT ON TABLES TO …`; they need none on `publicatie_data`.
+  sees one release. Several statements see one release in a REPEATABLE READ transaction. Columns may be
+  added and left out from one release to the next, but not change type. A view of which the columns
+  change is made anew, so give readers their rights with `ALTER DEFAULT PRIVILEGES IN SCHEMA published
+  GRANT SELECT ON TABLES TO …`; they need none on `publicatie_data`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from __future__ import annotations
 import glob
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -47,10 +48,13 @@ KEPT_RELEASES = 30
 """How many releases PostgreSQL keeps to roll back to."""
 DATA, PUBLISHED = "publicatie_data", "published"
 CONNECT_SECONDS = 10
-LOCK_TIMEOUT = "60s"
-"""How long a change of shape waits for a reader that keeps a view open: longer, and all readers queue up."""
+LOCK_SECONDS = 60.0
+"""How long a change of columns keeps trying while readers have a table open."""
+LOCK_ATTEMPT = "100ms"
+"""How long one try waits: well below the second after which PostgreSQL looks for deadlocks."""
 ADVISORY_LOCK = 5_207_014_611_330_917
 """Any number, the same for all writers: one of them at a time."""
+LOCK_NOT_AVAILABLE = "55P03"
 BATCH_ROWS = 50_000
 
 SQL_TYPES: Mapping[ColumnType, sa.types.TypeEngine[Any]] = {
@@ -468,11 +472,14 @@ class _PostgresSchemas:
         with self._writing() as conn:
             _lay_foundation(conn)
             _register(conn, info)
-            present = sa.inspect(conn).get_multi_columns(schema=DATA)
-            for each in tables:
-                if each.contract is not RELEASE:
-                    _fit_table(conn, each.contract, present.get((DATA, each.contract.sql_name)))
-                    _load(conn, info.release_id, each)
+            loaded = [t for t in tables if t.contract is not RELEASE]
+            for each in loaded:
+                _load(conn, each)
+            rows = {t.contract.sql_name: t.rows for t in tables}
+            described = _shapes(rows[TABELLEN.sql_name].to_pylist(), rows[KOLOMMEN.sql_name].to_pylist())
+            _change_shapes(conn, described, [t.contract for t in loaded])
+            for each in loaded:
+                _keep(conn, info.release_id, each)
             _point_at(conn, info.release_id)
             _forget_old(conn)
             if check is not None:
@@ -502,6 +509,7 @@ class _PostgresSchemas:
                 raise LookupError(
                     f"release {release_id} is not there; there are {', '.join(known) or 'none'}"
                 )
+            _change_shapes(conn, _shapes(*(_kept(conn, release_id, c) for c in (TABELLEN, KOLOMMEN))), [])
             _point_at(conn, release_id)
 
     @cached_property
@@ -526,7 +534,6 @@ class _PostgresSchemas:
         """A transaction of the only writer; everything in it becomes visible at once, or not at all."""
         with self._connect() as conn, conn.begin():
             conn.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
-            conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
             yield conn
 
 
@@ -562,34 +569,12 @@ def _register(conn: sa.Connection, info: ReleaseInfo) -> None:
     )
 
 
-def _fit_table(conn: sa.Connection, contract: Contract, present: Sequence[Any] | None) -> None:
-    """Let the table of all releases hold what the contract says now, keeping what older releases have."""
-    name, wanted = contract.sql_name, _sql_table(contract).columns
-    view, data = _quoted(conn, PUBLISHED, name), _quoted(conn, DATA, name)
-    if present is None:
-        columns = [sa.Column(c.name, c.type) for c in wanted]
-        mark = sa.Column("release_id", sa.Text, nullable=False, index=True)
-        sa.Table(name, sa.MetaData(), mark, *columns, schema=DATA).create(conn, checkfirst=False)
-        return
-    types = {c["name"]: c["type"].compile(conn.dialect) for c in present}
-    for column in wanted:
-        named, type_ = _quoted(conn, column.name), column.type.compile(conn.dialect)
-        if column.name not in types:
-            conn.exec_driver_sql(f"ALTER TABLE {data} ADD COLUMN {named} {type_}")
-        elif types[column.name] != type_:
-            # A view holds on to its columns' types; it is made anew when the pointer moves.
-            conn.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
-            conn.exec_driver_sql(
-                f"ALTER TABLE {data} ALTER COLUMN {named} TYPE {type_} USING {named}::{type_}"
-            )
-
-
-def _load(conn: sa.Connection, release_id: str, each: PublishedTable) -> None:
+def _load(conn: sa.Connection, each: PublishedTable) -> None:
+    """Bring the rows to the server, where the contract's types, NOT NULL and key judge them."""
     import pyarrow as pa
     import pyarrow.csv as csv
 
-    loading = _sql_table(each.contract).to_metadata(sa.MetaData(), schema="pg_temp")
-    names = [c.name for c in loading.columns]
+    loading = _loading(each.contract)
     conn.execute(sa.schema.CreateTable(loading))
     # Arrow quotes each string and no NULL, which is how COPY tells an empty text from none.
     text = pa.BufferOutputStream()
@@ -597,58 +582,129 @@ def _load(conn: sa.Connection, release_id: str, each: PublishedTable) -> None:
     copy = f"COPY {_quoted(conn, 'pg_temp', loading.name)} FROM STDIN (FORMAT csv, ENCODING 'UTF8')"
     with _naming(conn, each.contract), closing(conn.connection.cursor()) as cursor:
         cursor.copy_expert(copy, pa.BufferReader(text.getvalue()))
+
+
+def _keep(conn: sa.Connection, release_id: str, each: PublishedTable) -> None:
+    """Move the loaded rows to the table of all releases."""
+    loading = _loading(each.contract)
+    names = [c.name for c in loading.columns]
     data = sa.table(loading.name, sa.column("release_id"), *map(sa.column, names), schema=DATA)
     rows = sa.select(sa.literal(release_id), *loading.columns)
     _same_count(each, conn.execute(data.insert().from_select(["release_id", *names], rows)).rowcount)
     conn.execute(sa.schema.DropTable(loading))
 
 
-def _point_at(conn: sa.Connection, release_id: str) -> None:
-    """Let readers see a release: the pointer, and first those views whose columns or comments differ."""
-    from sqlalchemy.dialects.postgresql import insert
+def _loading(contract: Contract) -> sa.Table:
+    return _sql_table(contract).to_metadata(sa.MetaData(), schema="pg_temp")
 
-    titles, columns = _shapes(conn, release_id)
+
+def _kept(conn: sa.Connection, release_id: str, contract: Contract) -> list[dict[str, Any]]:
+    """Rows of a release, whether readers see it or not."""
+    table = _sql_table(contract).to_metadata(sa.MetaData(), schema=DATA)
+    of_release = sa.select(table).where(sa.column("release_id") == release_id)
+    return [dict(row) for row in conn.execute(of_release).mappings()]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What readers see of a table besides its rows."""
+
+    comment: str
+    columns: dict[str, str]
+    """Comment by column, in order."""
+
+
+def _shapes(tabellen: list[dict[str, Any]], kolommen: list[dict[str, Any]]) -> dict[str, _Shape]:
+    """Shapes by table, from what a release says of itself."""
+    shapes = {t["tabel"]: _Shape(f"{t['titel']}. {t['omschrijving']}", {}) for t in tabellen}
+    for column in sorted(kolommen, key=lambda c: c["volgnummer"]):
+        unit = f" ({column['eenheid']})" if column["eenheid"] else ""
+        shapes[column["tabel"]].columns[column["kolom"]] = column["omschrijving"] + unit
+    return shapes
+
+
+def _change_shapes(conn: sa.Connection, shapes: Mapping[str, _Shape], contracts: Sequence[Contract]) -> None:
+    """Fit tables and views to a release where they differ from it; they become visible with the pointer.
+
+    A change of columns needs a table or view for itself. Waiting for one while holding another makes a
+    deadlock with a reader who has them the other way round, in which PostgreSQL ends one of the two. So a
+    try that does not get all at once gives back what it has, which readers then go on with.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            with conn.begin_nested():
+                conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_ATTEMPT}'")
+                # Readers come to a table through its view, so the views are closed first.
+                kept = _drop_views(conn, shapes)
+                present = sa.inspect(conn).get_multi_columns(schema=DATA)
+                for contract in contracts:
+                    _fit_table(conn, contract, present.get((DATA, contract.sql_name)))
+                _make_views(conn, shapes, kept)
+            return
+        except sa.exc.OperationalError as error:
+            if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+                raise
+            if time.monotonic() > deadline:
+                raise WarehouseError(
+                    f"a reader keeps a table open of which the columns change ({error.statement});"
+                    " end its transaction and publish again"
+                ) from error
+            time.sleep(0.1)
+
+
+def _fit_table(conn: sa.Connection, contract: Contract, present: Sequence[Any] | None) -> None:
+    """Let the table of all releases hold what the contract says now, keeping what older releases have."""
+    name, wanted = contract.sql_name, _sql_table(contract).columns
+    if present is None:
+        columns = [sa.Column(c.name, c.type) for c in wanted]
+        mark = sa.Column("release_id", sa.Text, nullable=False, index=True)
+        sa.Table(name, sa.MetaData(), mark, *columns, schema=DATA).create(conn, checkfirst=False)
+        return
+    types = {c["name"]: c["type"].compile(conn.dialect) for c in present}
+    for column in wanted:
+        type_ = column.type.compile(conn.dialect)
+        if column.name not in types:
+            target = _quoted(conn, DATA, name)
+            conn.exec_driver_sql(f"ALTER TABLE {target} ADD COLUMN {_quoted(conn, column.name)} {type_}")
+        elif types[column.name] != type_:
+            # Rewriting the column would empty the table for readers who began before.
+            raise WarehouseError(
+                f"{name}.{column.name} was {types[column.name]} in earlier releases and is {type_} now;"
+                " give the column another name"
+            )
+
+
+def _drop_views(conn: sa.Connection, shapes: Mapping[str, _Shape]) -> dict[str, _Shape]:
+    """Drop the views over our tables that the release does not have in this form; the others, as they are."""
     inspector = sa.inspect(conn)
     kind = sa.engine.reflection.ObjectKind.VIEW
+    comments = inspector.get_multi_table_comment(schema=PUBLISHED, kind=kind)
     present = {
-        name: {c["name"]: c["comment"] for c in found}
-        for (_, name), found in inspector.get_multi_columns(schema=PUBLISHED, kind=kind).items()
+        name: _Shape(
+            comments[PUBLISHED, name]["text"] or "", {c["name"]: c["comment"] or "" for c in columns}
+        )
+        for (_, name), columns in inspector.get_multi_columns(schema=PUBLISHED, kind=kind).items()
+        if name in inspector.get_table_names(schema=DATA)
     }
-    remarks = inspector.get_multi_table_comment(schema=PUBLISHED, kind=kind)
-    # Only views over our tables are ours to drop.
-    for name in present.keys() & set(inspector.get_table_names(schema=DATA)) - columns.keys():
-        conn.exec_driver_sql(f"DROP VIEW {_quoted(conn, PUBLISHED, name)}")
-    for name, comments in columns.items():
-        view = _quoted(conn, PUBLISHED, name)
-        found = present.get(name)
-        if found is None or list(found) != list(comments):
-            conn.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
-            conn.execute(_view(name, list(comments)))
-            found = {}
-        if not found or (remarks[PUBLISHED, name] or {}).get("text") != titles[name]:
-            conn.exec_driver_sql(f"COMMENT ON VIEW {view} IS %s", (titles[name],))
-        for column, comment in comments.items():
-            if found.get(column) != comment:
+    for name in list(present):
+        if name not in shapes or list(present[name].columns) != list(shapes[name].columns):
+            conn.exec_driver_sql(f"DROP VIEW {_quoted(conn, PUBLISHED, name)}")
+            del present[name]
+    return present
+
+
+def _make_views(conn: sa.Connection, shapes: Mapping[str, _Shape], present: Mapping[str, _Shape]) -> None:
+    for name, shape in shapes.items():
+        view, found = _quoted(conn, PUBLISHED, name), present.get(name)
+        if found is None:
+            conn.execute(_view(name, list(shape.columns)))
+            found = _Shape("", {})
+        if found.comment != shape.comment:
+            conn.exec_driver_sql(f"COMMENT ON VIEW {view} IS %s", (shape.comment,))
+        for column, comment in shape.columns.items():
+            if found.columns.get(column) != comment:
                 conn.exec_driver_sql(f"COMMENT ON COLUMN {view}.{_quoted(conn, column)} IS %s", (comment,))
-    conn.execute(
-        insert(POINTER)
-        .values(release_id=release_id)
-        .on_conflict_do_update(index_elements=["is_de_enige"], set_={"release_id": release_id})
-    )
-
-
-def _shapes(conn: sa.Connection, release_id: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Per table of a release its comment, and per column in order the column's comment."""
-    tables = _sql_table(TABELLEN).to_metadata(sa.MetaData(), schema=DATA)
-    columns = _sql_table(KOLOMMEN).to_metadata(sa.MetaData(), schema=DATA)
-    ours = sa.column("release_id") == release_id
-    titles = {t.tabel: f"{t.titel}. {t.omschrijving}" for t in conn.execute(sa.select(tables).where(ours))}
-    rows = conn.execute(sa.select(columns).where(ours).order_by(columns.c.tabel, columns.c.volgnummer)).all()
-    shapes = {
-        table: {c.kolom: f"{c.omschrijving} ({c.eenheid})" if c.eenheid else c.omschrijving for c in found}
-        for table, found in groupby(rows, key=lambda c: str(c.tabel))
-    }
-    return titles, shapes
 
 
 def _view(name: str, columns: Sequence[str]) -> sa.sql.ddl.CreateView:
@@ -657,6 +713,16 @@ def _view(name: str, columns: Sequence[str]) -> sa.sql.ddl.CreateView:
         data, POINTER, data.c.release_id == POINTER.c.release_id
     )
     return sa.sql.ddl.CreateView(rows, name, schema=PUBLISHED)
+
+
+def _point_at(conn: sa.Connection, release_id: str) -> None:
+    from sqlalchemy.dialects.postgresql import insert
+
+    conn.execute(
+        insert(POINTER)
+        .values(release_id=release_id)
+        .on_conflict_do_update(index_elements=["is_de_enige"], set_={"release_id": release_id})
+    )
 
 
 def _forget_old(conn: sa.Connection) -> None:

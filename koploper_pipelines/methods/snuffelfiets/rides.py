@@ -39,7 +39,8 @@ class RideRules:
     """The trough between standing (jitter below 2 km/h) and cycling (10 to 20 km/h) in real data."""
     max_speed_km_h: float = 45.0
     min_distance_m: float = 300.0
-    """Shorter ones are moves of a parked bicycle and jumps of the position: 11 of 40 in a real sample."""
+    """Shorter ones are moves of a parked bicycle and jumps of the position: 4 of 33 chains in real data, with
+    0.5% of the distance."""
     min_duration_s: float = 60.0
     max_duration_h: float = 22.0
     """Longer is no ride of one person, but a device on a vehicle in service or a broken position. Not 24:
@@ -67,6 +68,8 @@ def segments(
     measurement of a device) and `is_rijdend`: the silence was bridgeable, the speed that of a bicycle,
     and the distance more than the uncertainty of a difference of two positions (the root of the sum of
     their squared accuracies), without which the jitter of a parked bicycle indoors reads as riding.
+
+    Devices are told apart by hash, as in `cleaning`: sorting millions of rows by a long text is slow.
     """
     __metingen = metingen
     return con.sql(f"""

@@ -27,6 +27,7 @@ from koploper_pipelines.gates.gate import Outcome, Passage
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.step import Platform, Report, RulesFailed, run_table
 from koploper_pipelines.gates.table import GatedTable, Reads, Step
+from koploper_pipelines.relations import count, value
 from koploper_pipelines.resources.inbox import DroppedFile, dropped_files, read_csv
 from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Head, UntrustedTable
 from koploper_pipelines.settings import Settings
@@ -78,7 +79,9 @@ def column(
     return made
 
 
-def rule(name: str, scope: str, expectation: str, severity: str = "critical", **kwargs: Any) -> dict[str, Any]:
+def rule(
+    name: str, scope: str, expectation: str, severity: str = "critical", **kwargs: Any
+) -> dict[str, Any]:
     """A rule with one expectation."""
     return {
         "name": name,
@@ -132,9 +135,15 @@ def contract(
 
 
 def arrow(contract: Contract, rows: Sequence[Row]) -> pa.Table:
-    """Rows as an Arrow table of the contract's columns; a column that a row lacks is NULL."""
+    """Rows as an Arrow table of the contract's columns; days and moments may be text, what lacks is NULL."""
     schema = pa.schema([pa.field(c.name, ARROW[c.type]) for c in contract.columns])
-    return pa.Table.from_pylist([{c: r.get(c) for c in schema.names} for r in rows], schema=schema)
+    read = {pa.date32(): date.fromisoformat, ARROW["timestamp"]: datetime.fromisoformat}
+
+    def value(row: Row, name: str) -> Any:
+        found, kind = row.get(name), schema.field(name).type
+        return read[kind](found) if isinstance(found, str) and kind in read else found
+
+    return pa.Table.from_pylist([{n: value(r, n) for n in schema.names} for r in rows], schema=schema)
 
 
 def partition_of(contract: Contract, row: Row) -> str:
@@ -244,7 +253,7 @@ class House:
 
         return DeltaTable(str(self.platform.lake.folder(table)), version=version)
 
-    # -- Nights ------------------------------------------------------------------------------------------------
+    # -- Nights ----------------------------------------------------------------------------------------
 
     def run(self, table: str, night: str | None = None, **options: Any) -> Report:
         """Run one table as a night does."""
@@ -268,7 +277,7 @@ class House:
         return found
 
     def breaks(self, **tables: Sequence[str]) -> None:
-        """Have the toy's steps make partitions that break a rule, until told otherwise; by table's last name."""
+        """Have the toy's steps make partitions that break a rule, until told otherwise."""
         (self.home / "stuk.json").write_text(json.dumps(tables))
 
 
@@ -336,7 +345,7 @@ def in_process(function: Any, *args: Any) -> int:
     return process.exitcode
 
 
-# -- The toy experiment: raw → cleaned → neighbours → months → total, and closed months ------------------------
+# -- The toy experiment: raw → cleaned → neighbours → months → total, and closed months ----------------------
 
 RAW, CLEAN, NEAR = "proef/raw/waarden", "proef/cleaned/waarden", "proef/cleaned/buren"
 MONTH, TOTAL, CLOSED = "proef/indicators/maand", "proef/evaluation/totaal", "proef/published/maanden"
@@ -377,7 +386,13 @@ CLEAN_CONTRACT = contract(
     conserves=True,
     reasons={"negatief": "kleiner dan nul", "dag_onbekend": "zonder dag"},
     rules=[
-        rule("gemiddelde_mogelijk", "partitie", "expect_column_mean_to_be_between", column="waarde", max_value=1000)
+        rule(
+            "gemiddelde_mogelijk",
+            "partitie",
+            "expect_column_mean_to_be_between",
+            column="waarde",
+            max_value=1000,
+        )
     ],
 )
 NEAR_CONTRACT = contract(
@@ -391,7 +406,9 @@ NEAR_CONTRACT = contract(
     partition="dag",
     empty="zonder metingen",
     rules=[
-        rule("som_mogelijk", "partitie", "expect_column_sum_to_be_between", column="som_buren", max_value=9e5),
+        rule(
+            "som_mogelijk", "partitie", "expect_column_sum_to_be_between", column="som_buren", max_value=9e5
+        ),
         rule(
             "telt_de_invoer",
             "tabel",
@@ -457,11 +474,11 @@ class ToyFile:
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered:
         with self.file.opened() as (path, content):
             rows = read_csv(con, path, self.name, FILE_COLUMNS)
-        landed = con.sql(
-            f"SELECT '{content}' AS bestand, rij, try_cast(dag AS DATE) AS dag, nr, schuif, meter, waarde FROM rows"
+        landed = rows.project(
+            f"'{content}' AS bestand, rij, try_cast(dag AS DATE) AS dag, nr, schuif, meter, waarde"
         )
-        days = con.sql(f"SELECT DISTINCT coalesce(dag::VARCHAR, '{UNKNOWN}') FROM landed").fetchall()
-        number = con.sql("SELECT count(*) FROM landed").fetchall()[0][0]
+        days = landed.project(f"coalesce(dag::VARCHAR, '{UNKNOWN}')").distinct().fetchall()
+        number = count(landed)
         lake = self.platform.lake
         before = lake.rows(RAW, lake.head(RAW).version) if lake.exists(RAW) else 0
         controls = {"rijen_na_landing": before + number}
@@ -486,7 +503,7 @@ def land(step: Step) -> Iterator[ToyFile]:
 
 
 def clean(step: Step) -> Offered:
-    raw = step.read(RAW)
+    step.read(RAW).create_view("raw")
     days = ", ".join(f"'{p}'" for p in step.partitions)
     judged = step.con.sql(
         "SELECT nr::BIGINT AS nr, (dag + schuif::INTEGER * INTERVAL 1 DAY)::DATE AS dag, meter,"
@@ -494,7 +511,7 @@ def clean(step: Step) -> Offered:
         " CASE WHEN dag IS NULL THEN 'dag_onbekend' WHEN waarde::DOUBLE < 0 THEN 'negatief' END AS reden,"
         " 'zie de reden' AS toelichting FROM raw"
     )
-    received = judged.filter(f"coalesce(dag::VARCHAR, 'onbekend') IN ({days})").count("*").fetchall()[0][0]
+    received = count(judged.filter(f"coalesce(dag::VARCHAR, 'onbekend') IN ({days})"))
     return Offered(
         judged.filter("reden IS NULL").project("nr, dag, meter, waarde"),
         rejected=judged.filter("reden IS NOT NULL"),
@@ -504,23 +521,24 @@ def clean(step: Step) -> Offered:
 
 def near(step: Step) -> Offered:
     rows = step.read(CLEAN)
+    rows.create_view("metingen")
     days = ", ".join(f"'{p}'" for p in step.partitions)
     made = step.con.sql(
         "SELECT a.dag, a.meter, count(*) FILTER (b.dag = a.dag) AS n,"
         f" CASE WHEN {_broken(step, 'a.dag')} THEN {BROKEN} ELSE sum(b.waarde) END AS som_buren"
-        " FROM (SELECT DISTINCT dag, meter FROM rows) a JOIN rows b ON a.meter = b.meter"
+        " FROM (SELECT DISTINCT dag, meter FROM metingen) a JOIN metingen b ON a.meter = b.meter"
         " AND b.dag BETWEEN a.dag - INTERVAL 1 DAY AND a.dag + INTERVAL 1 DAY GROUP BY a.dag, a.meter"
     )
-    number = rows.filter(f"dag::VARCHAR IN ({days})").count("*").fetchall()[0][0]
-    return Offered(made, controls={"metingen": number})
+    return Offered(made, controls={"metingen": count(rows.filter(f"dag::VARCHAR IN ({days})"))})
 
 
 def month(step: Step) -> Offered:
-    rows, aside = step.read(CLEAN), step.quarantine(CLEAN)
+    step.read(CLEAN).create_view("metingen")
+    step.quarantine(CLEAN).create_view("aside")
     months = ", ".join(f"('{p}')" for p in step.partitions)
     made = step.con.sql(
-        f"SELECT maand, (SELECT count(*) FROM rows WHERE strftime(dag, '%Y-%m') = maand) AS n,"
-        f" CASE WHEN {_broken(step, 'maand')} THEN {BROKEN} ELSE (SELECT coalesce(sum(waarde), 0) FROM rows"
+        "SELECT maand, (SELECT count(*) FROM metingen WHERE strftime(dag, '%Y-%m') = maand) AS n,"
+        f" CASE WHEN {_broken(step, 'maand')} THEN {BROKEN} ELSE (SELECT coalesce(sum(waarde), 0) FROM metingen"
         " WHERE strftime(dag, '%Y-%m') = maand) END AS som,"
         f" (SELECT count(*) FROM aside WHERE left(partitie, 7) = maand) AS terzijde FROM (VALUES {months}) m(maand)"
     )
@@ -528,13 +546,13 @@ def month(step: Step) -> Offered:
 
 
 def total(step: Step) -> Offered:
-    rows, aside, months, raw = step.read(CLEAN), step.quarantine(CLEAN), step.read(MONTH), step.read(RAW)
-    n = "sum(n)::BIGINT + 1" if "*" in _flags(step, "totaal") else "sum(n)::BIGINT"
-    made = step.con.sql(
-        f"SELECT 'alles' AS wat, (SELECT coalesce({n}, 0) FROM months) AS n,"
-        " (SELECT count(*) FROM aside) AS terzijde, (SELECT count(*) FROM raw) AS geland"
-    )
-    return Offered(made, controls={"opgeschoond": rows.count("*").fetchall()[0][0]})
+    counted = {
+        "n": value(step.read(MONTH).sum("n")) or 0,
+        "terzijde": count(step.quarantine(CLEAN)),
+        "geland": count(step.read(RAW)),
+    }
+    row = {"wat": "alles", **counted, "n": int(counted["n"]) + ("*" in _flags(step, "totaal"))}
+    return Offered(arrow(TOTAL_CONTRACT, [row]), controls={"opgeschoond": count(step.read(CLEAN))})
 
 
 def closed(step: Step) -> Offered:

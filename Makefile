@@ -1,0 +1,82 @@
+# Everything that is done with this project. Each target sets up what it needs by itself, in .venv, from the
+# locks with hashes; it is done again only when a lock or pyproject.toml changed.
+
+PYTHON ?= python3
+KOPLOPER_HOME ?= $(CURDIR)/.koploper
+PORT ?= 3000
+WORKERS ?= 2
+
+export KOPLOPER_HOME
+export DAGSTER_HOME = $(KOPLOPER_HOME)/dagster
+
+BIN := .venv/bin
+RUNTIME := .venv/.runtime
+DEV := .venv/.dev
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+REPORTS := build/reports
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test lint faults oracle bench-full mutants lock clean
+
+help: ## What there is to do.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: $(RUNTIME) ## Run the whole chain on simulated data and show the published tables.
+	$(BIN)/koploper demo
+	@echo "Look around: make dev. Real data: README.md, 'With real data'."
+
+dev: $(RUNTIME) ## Open the Dagster UI on this machine, with the nightly schedule.
+	@$(BIN)/python -c "from koploper_pipelines.automation.run import prepare_home; from koploper_pipelines.settings import Settings; prepare_home(Settings())"
+	@echo "Dagster UI on http://127.0.0.1:$(PORT), home $(KOPLOPER_HOME); stop with Ctrl-C."
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg dev --use-active-venv --host 127.0.0.1 --port $(PORT)
+
+test: $(DEV) ## Run the tests (at most 10 minutes on 2 cores).
+	@mkdir -p $(REPORTS)
+	@echo "Running the tests with $(WORKERS) workers; every result also goes to $(REPORTS)/tests.xml."
+	$(PYTEST) --junitxml=$(REPORTS)/tests.xml
+
+lint: $(DEV) ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@echo "Style (ruff) and types (mypy --strict) are in order."
+
+faults: $(DEV) ## Break everything that can break, in full (long).
+	$(PYTEST) tests/faults -m ""
+
+oracle: $(DEV) ## Judge every method by an independent implementation, in full (long).
+	$(PYTEST) tests -m oracle
+
+bench-full: $(DEV) ## Measure speed and memory on large simulated data (long).
+	$(BIN)/python -m pytest benchmarks -m ""
+
+mutants: $(DEV) ## Take out each guard in turn; a test must fail for each (long).
+	$(BIN)/python tests/mutants.py
+
+lock: ## Resolve the locks anew, from pyproject.toml.
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check uv
+	.venv-lock/bin/uv pip compile pyproject.toml --extra build $(LOCK_OPTIONS) -o requirements.lock
+	.venv-lock/bin/uv pip compile pyproject.toml --extra build --extra dev -c requirements.lock $(LOCK_OPTIONS) -o requirements-dev.lock
+LOCK_OPTIONS := --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --no-strip-extras
+
+clean: ## Remove the environment and reports; no data.
+	rm -rf .venv .venv-lock build
+
+.venv/bin/python:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+		{ echo "Python 3.11 or newer is needed, found: $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(RUNTIME): requirements.lock pyproject.toml | .venv/bin/python
+	@echo "Setting up .venv from requirements.lock (once, some minutes)."
+	$(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml | .venv/bin/python
+	@echo "Setting up .venv from requirements-dev.lock (once, some minutes)."
+	$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@ $(RUNTIME)
