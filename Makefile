@@ -6,8 +6,8 @@ KOPLOPER_HOME ?= $(CURDIR)/.koploper
 PORT ?= 3000
 WORKERS ?= 2
 
-export KOPLOPER_HOME
-export DAGSTER_HOME = $(KOPLOPER_HOME)/dagster
+demo dev: export KOPLOPER_HOME := $(KOPLOPER_HOME)
+demo dev: export DAGSTER_HOME := $(KOPLOPER_HOME)/dagster
 
 BIN := .venv/bin
 RUNTIME := .venv/.runtime

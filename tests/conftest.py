@@ -8,6 +8,14 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+OF_THE_TESTS = ("KOPLOPER_NO_SKIP", "KOPLOPER_SHARED_DATA")
+
+
+def pytest_configure() -> None:
+    """No test meets the installation or the choices of whoever runs it."""
+    for name in [n for n in os.environ if n.startswith("KOPLOPER_") and n not in OF_THE_TESTS]:
+        del os.environ[name]
+    os.environ.pop("DAGSTER_HOME", None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -22,17 +30,6 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(autouse=True)
-def _settings_of_the_tests_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test meets the installation or the choices of whoever runs it."""
-    for name in [n for n in os.environ if n.startswith("KOPLOPER_") and n not in OF_THE_TESTS]:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-
-
-OF_THE_TESTS = ("KOPLOPER_NO_SKIP", "KOPLOPER_SHARED_DATA")
-
-
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
     """Finds a file of the shared real data, which is not part of the repository, by its relative path.
@@ -45,7 +42,9 @@ def real_data() -> Callable[[str], Path]:
     def find(relative: str) -> Path:
         path = shared / relative
         if not path.is_file():
-            pytest.skip(f"real data {relative} not found; set KOPLOPER_SHARED_DATA to the folder that holds it")
+            pytest.skip(
+                f"real data {relative} not found; set KOPLOPER_SHARED_DATA to the folder that holds it"
+            )
         return path
 
     return find

@@ -25,6 +25,9 @@ from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 
+from koploper_pipelines.automation.run import open_instance
+from koploper_pipelines.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 START_S = 240
@@ -35,6 +38,14 @@ CKAN_COLUMNS = (
     "temperature", "version_major", "version_minor", "vertical_accuracy", "voc", "voltage",
 )  # fmt: skip
 ROWS_A_DAY = 60
+
+
+def new_home(folder: Path) -> Path:
+    """An installation in a folder, before anything has run."""
+    home = folder / "home"
+    # Two servers that start on a home without Dagster's storage both make its tables, and one fails.
+    with open_instance(Settings(home=home)):
+        return home
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -109,13 +120,13 @@ class Graphql:
         deadline = time.monotonic() + START_S
         while True:
             try:
-                found = self.ask("{ repositoriesOrError { __typename } }")
+                found = self.ask("{ repositoriesOrError { __typename } }")["repositoriesOrError"]
             except (urllib.error.URLError, ConnectionError) as error:
                 assert not _has_ended(process), "the server ended by itself; see its log beside the home"
                 assert time.monotonic() < deadline, f"no answer within {START_S} s: {error}"
                 time.sleep(0.3)
             else:
-                assert found["repositoriesOrError"]["__typename"] == "RepositoryConnection", found
+                assert found["__typename"] == "RepositoryConnection", found
                 return
 
 

@@ -273,7 +273,7 @@ def _verdict_of_rows(staged: Staged, rule: Rule, judged: int, results: Mapping[s
 
 
 def _for_pandas(expectation: Expectation, contract: Contract) -> Expectation:
-    """What means the same on a frame: a contract writes dates as text, and patterns as databases read them."""
+    """What means the same on a frame: contracts write dates as text, and patterns as databases read them."""
     import pandas as pd
 
     if expectation.type == "expect_column_values_to_match_regex":

@@ -217,6 +217,8 @@ class Lake:
     def compact(self, table: str, stamp: Mapping[str, Any]) -> None:
         """Merge a table's small files in a stamped commit; the rows stay the same."""
         self._open(table).optimize.compact(commit_properties=self._signed(table, stamp))
+        # Else each opening reads up to a hundred commits of the log one by one.
+        self._open(table).create_checkpoint()
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
         from deltalake import DeltaTable

@@ -535,12 +535,12 @@ def near(step: Step) -> Offered:
 def month(step: Step) -> Offered:
     step.read(CLEAN).create_view("metingen")
     step.quarantine(CLEAN).create_view("aside")
-    months = ", ".join(f"('{p}')" for p in step.partitions)
+    step.con.sql(f"SELECT unnest({list(step.partitions)}) AS maand").create_view("maanden")
     made = step.con.sql(
         "SELECT maand, (SELECT count(*) FROM metingen WHERE strftime(dag, '%Y-%m') = maand) AS n,"
-        f" CASE WHEN {_broken(step, 'maand')} THEN {BROKEN} ELSE (SELECT coalesce(sum(waarde), 0) FROM metingen"
-        " WHERE strftime(dag, '%Y-%m') = maand) END AS som,"
-        f" (SELECT count(*) FROM aside WHERE left(partitie, 7) = maand) AS terzijde FROM (VALUES {months}) m(maand)"
+        f" CASE WHEN {_broken(step, 'maand')} THEN {BROKEN} ELSE"
+        " (SELECT coalesce(sum(waarde), 0) FROM metingen WHERE strftime(dag, '%Y-%m') = maand) END AS som,"
+        " (SELECT count(*) FROM aside WHERE left(partitie, 7) = maand) AS terzijde FROM maanden"
     )
     return Offered(made)
 
