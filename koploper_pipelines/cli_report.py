@@ -8,7 +8,7 @@ anything, and deciding anything.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,7 +271,7 @@ def _refused(platform: Platform, contract: Contract) -> Said | None:
         "file": str(file),
         "refused_at": _iso(file.stat().st_mtime),
         "rows": number,
-        "sample": [{c: (v if c in shown else REDACTED) for c, v in row.items()} for row in sample],
+        "sample": [{c: (_plain(v) if c in shown else REDACTED) for c, v in row.items()} for row in sample],
     }
 
 
@@ -366,6 +366,11 @@ def _published_table(platform: Platform, contract: Contract) -> Said:
         "sample": rows.slice(0, SAMPLE).to_pylist(),
         "empty": contract.empty_because,
     }
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON knows."""
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _iso(moment: Any) -> str | None:

@@ -98,7 +98,7 @@ def _run(context: dg.AssetExecutionContext, table: GatedTable, key: dg.AssetKey)
         report = run_table(
             platform,
             table,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             night=context.run.tags.get(NIGHT_TAG),
             chosen=list(context.partition_keys) if has_days else None,
             again=bool(context.op_execution_context.op_config[AGAIN]),

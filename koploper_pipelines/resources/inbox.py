@@ -52,7 +52,8 @@ class DroppedFile:
 
         The hash is of the unpacked contents: the same export packed otherwise is the same file.
         """
-        head = self.path.open("rb").read(4)
+        with self.path.open("rb") as source:
+            head = source.read(4)
         if not head:
             raise SchemaMismatch(
                 f"{self.name}: the file is empty (0 bytes), expected a CSV file with a header"
@@ -71,8 +72,8 @@ class DroppedFile:
         )
         unpacked.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with gzip.open(self.path) as source, unpacked.open("wb") as target:
-                shutil.copyfileobj(source, target, CHUNK)
+            with gzip.open(self.path) as packed, unpacked.open("wb") as target:
+                shutil.copyfileobj(packed, target, CHUNK)
             yield unpacked, _checked(unpacked, self.name)
         except (EOFError, gzip.BadGzipFile) as error:
             raise SchemaMismatch(f"{self.name}: the gz file is damaged or cut off: {error}") from error

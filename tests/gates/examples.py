@@ -22,6 +22,8 @@ from koploper_pipelines.contracts import Column, Contract, Expectation, Rule
 
 PARAMETER = "$PARAMETER"
 EPOCH = {"date": date(2018, 1, 1), "timestamp": datetime(2018, 1, 1, tzinfo=UTC)}
+ROWS = 10
+"""Rows of a case; a tenth of them is one."""
 Values = dict[str, Any]
 
 
@@ -52,12 +54,12 @@ class Case:
 
 
 @cache
-def words(pattern: str, number: int) -> tuple[str, ...]:
+def words(pattern: str) -> tuple[str, ...]:
     """Different texts that match a pattern from end to end; fewer when it allows no more."""
     found: dict[str, None] = {}
 
     @settings(
-        max_examples=8 * number,
+        max_examples=4 * ROWS,
         derandomize=True,
         database=None,
         deadline=None,
@@ -70,12 +72,12 @@ def words(pattern: str, number: int) -> tuple[str, ...]:
             found.setdefault(word)
 
     collect()
-    return tuple(found)[:number]
+    return tuple(found)[:ROWS]
 
 
 def misspelt(pattern: str) -> list[str]:
     """Texts one step away from a pattern: one more, one less, another case, a line break at the end."""
-    word = words(pattern, 1)[0]
+    word = words(pattern)[0]
     candidates = [word + "x", word[:-1], "x" + word, word.swapcase(), word + "\n"]
     wrong = [w for w in dict.fromkeys(candidates) if not re.search(re.sub(r"\$$", r"\\Z", pattern), w)]
     if not wrong:
@@ -91,7 +93,7 @@ def domain(column: Column, number: int) -> list[Any]:
     if column.values is not None:
         return list(column.values[:number])
     if column.pattern is not None:
-        return list(words(column.pattern, number))
+        return list(words(column.pattern)[:number])
     if column.type == "string":
         return [f"tekst {i}" for i in range(number)]
     if column.type == "boolean":
@@ -102,7 +104,7 @@ def domain(column: Column, number: int) -> list[Any]:
     low = -1000.0 if column.minimum is None else float(column.minimum)
     high = max(low, 0) + 1000.0 if column.maximum is None else float(column.maximum)
     if column.type == "integer":
-        return [v for v in range(int(low), int(high) + 1)[:number]][::1]
+        return list(range(int(low), int(high) + 1))[:number]
     return [low + (high - low) * (i + 1) / (number + 1) for i in range(number)]
 
 
@@ -123,7 +125,7 @@ def rows_of(contract: Contract, number: int, partition: int = 0) -> list[Values]
                 row[column.name] = _ordinary(contract, column)
         for expectation in _all(contract, "expect_column_pair_values_a_to_be_greater_than_b"):
             a, b = expectation.kwargs["column_A"], expectation.kwargs["column_B"]
-            row[a] = max(row[a], _step(contract.column(a), row[b], up=True))
+            row[b] = min(row[b], _step(contract.column(b), row[a], up=False))
         made.append(row)
     return made
 
@@ -195,20 +197,22 @@ def _between(contract: Contract, kwargs: Mapping[str, Any]) -> Iterator[Change]:
         if kwargs.get(side) is not None:
             limit = _moment(column.type, kwargs[side])
             yield Change(f"{column.name} op {side}", True, {column.name: limit})
-            yield Change(f"{column.name} voorbij {side}", False, {column.name: _step(column, limit, up=is_up)})
+            yield Change(
+                f"{column.name} voorbij {side}", False, {column.name: _step(column, limit, up=is_up)}
+            )
 
 
 def _in_set(contract: Contract, kwargs: Mapping[str, Any]) -> Iterator[Change]:
     name, allowed = kwargs["column"], kwargs["value_set"]
     for value in allowed:
         yield Change(f"{name} is {value}", True, {name: value})
-    for wrong in {allowed[0] + "x", allowed[0].upper(), ""} - set(allowed):
+    for wrong in sorted({allowed[0] + "x", allowed[0].upper(), ""} - set(allowed)):
         yield Change(f"{name} is {wrong!r}", False, {name: wrong})
 
 
 def _regex(contract: Contract, kwargs: Mapping[str, Any]) -> Iterator[Change]:
     name, pattern = kwargs["column"], kwargs["regex"]
-    for word in words(pattern, 4):
+    for word in words(pattern)[:4]:
         yield Change(f"{name} is {word!r}", True, {name: word})
     for word in misspelt(pattern):
         yield Change(f"{name} is {word!r}", False, {name: word})
@@ -264,8 +268,6 @@ def _moment(kind: str, value: Any) -> Any:
 
 # -- A partition or a table --------------------------------------------------------------------------------
 
-ROWS = 10
-
 
 def cases(contract: Contract, expectation: Expectation, partition: int = 0) -> list[Case]:
     """Rows of one partition just inside and just outside an expectation, with the control totals."""
@@ -289,11 +291,11 @@ def _cases_of_rows(contract: Contract, expectation: Expectation, base: list[Valu
             raise Untold(f"{expectation.type} with a control total")
         kwargs[argument] = controls[name] = sorted({r[kwargs["column"]] for r in base})
     tolerated = round(ROWS * (1 - kwargs.pop("mostly", 1.0)))
-    for change in changes(contract, Expectation(expectation.type, kwargs)):
-        if change.is_inside:
-            yield Case(change.label, True, [{**base[0], **change.values}, *base[1:]], controls)
-            continue
-        for number in (tolerated, tolerated + 1):
+    made = changes(contract, Expectation(expectation.type, kwargs))
+    inside = [c.values for c in made if c.is_inside]
+    yield Case("alles binnen", True, [{**r, **inside[i % len(inside)]} for i, r in enumerate(base)], controls)
+    for change in (c for c in made if not c.is_inside):
+        for number in sorted({tolerated, tolerated + 1} - {0}):
             rows = [{**r, **change.values} if i < number else r for i, r in enumerate(base)]
             yield Case(f"{number} × {change.label}", number == tolerated, rows, controls)
 
