@@ -10,8 +10,10 @@ import base64
 import codecs
 import gzip
 import hashlib
+import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,9 @@ KEPT = "bewaard"
 UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload")
 DELIMITERS = (",", ";")
 MAX_FIELD = 100_000
+MAX_VALUE = 1000
+MAX_NAME = 200
+"""Bytes of a file's name, so that a number and `.rapport.txt` still fit within a file system's 255."""
 CHUNK = 1 << 20
 INDEX_COLUMNS = ("", "Unnamed: 0", "index")
 """Headers of the row numbers that a spreadsheet or pandas puts in front."""
@@ -43,8 +48,12 @@ class DroppedFile:
 
     @property
     def name(self) -> str:
-        """Name of the file, for messages."""
-        return self.path.name
+        """Name of the file, for messages and for where it is put: printable, and not too long."""
+        printable = "".join(c if c.isprintable() else "?" for c in self.path.name)
+        if len(printable.encode()) <= MAX_NAME:
+            return printable
+        suffix = "".join(self.path.suffixes[-2:])[-20:]
+        return printable.encode()[: MAX_NAME - len(suffix.encode())].decode(errors="ignore") + suffix
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Path, str]]:
@@ -54,31 +63,26 @@ class DroppedFile:
         """
         with self.path.open("rb") as source:
             head = source.read(4)
-        if not head:
-            raise SchemaMismatch(
-                f"{self.name}: the file is empty (0 bytes), expected a CSV file with a header"
-            )
         if head.startswith(b"PK"):
             raise SchemaMismatch(
                 f"{self.name}: a zip or spreadsheet file, expected CSV or gzipped CSV; unpack it first"
             )
-        if not head.startswith(b"\x1f\x8b"):
-            yield self.path, _checked(self.path, self.name)
-            return
-        unpacked = (
-            self.settings.lake
-            / "_voorportaal"
-            / f"{self.name}.{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
-        )
-        unpacked.parent.mkdir(parents=True, exist_ok=True)
+        # DuckDB reads meanings into a name: patterns in * and [, packing in .gz. So it gets one of ours.
+        own_name = hashlib.sha256(os.fsencode(self.path.name)).hexdigest()[:16]
+        plain = self.settings.lake / "_voorportaal" / f"{own_name}.csv"
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        plain.unlink(missing_ok=True)
         try:
-            with gzip.open(self.path) as packed, unpacked.open("wb") as target:
-                shutil.copyfileobj(packed, target, CHUNK)
-            yield unpacked, _checked(unpacked, self.name)
-        except (EOFError, gzip.BadGzipFile) as error:
+            if head.startswith(b"\x1f\x8b"):
+                with gzip.open(self.path) as source, plain.open("wb") as target:
+                    shutil.copyfileobj(source, target, CHUNK)
+            else:
+                plain.symlink_to(self.path.absolute())
+            yield plain, _checked(plain, self.name)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise SchemaMismatch(f"{self.name}: the gz file is damaged or cut off: {error}") from error
         finally:
-            unpacked.unlink(missing_ok=True)
+            plain.unlink(missing_ok=True)
 
     def accept(self) -> None:
         """The rows are in the lake: delete the original, which names devices, or keep it encrypted."""
@@ -146,10 +150,7 @@ def read_csv(
         rows.project(f"row_number() OVER () AS rij, {chosen}").create(table)
     except duckdb.Error as error:
         raise SchemaMismatch(_csv_problem(name, str(error), len(header))) from error
-    longest = " , ".join(f'max(length("{c}"))' for c in columns)
-    lengths = con.sql(f"SELECT {longest} FROM {table}").fetchall()[0]
-    if too_long := [c for c, n in zip(columns, lengths, strict=True) if n is not None and n > 1000]:
-        raise SchemaMismatch(f"{name}: column {too_long[0]!r} holds a value of more than 1000 characters")
+    _check_values(con, table, name, columns)
     if con.sql(f"SELECT count(*) FROM {table}").fetchall()[0][0] == 0:
         raise SchemaMismatch(f"{name}: a header and 0 rows, expected at least one row")
     return con.table(table)
@@ -163,15 +164,19 @@ def count_lines(file: Path) -> int:
 
 def _checked(file: Path, name: str) -> str:
     """SHA-256 of a file that is UTF-8 text throughout; SchemaMismatch names the line where it is not."""
+    if file.stat().st_size == 0:
+        raise SchemaMismatch(f"{name}: the file is empty (0 bytes), expected a CSV file with a header")
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
-    line = 1
+    line, last = 1, b""
     with file.open("rb") as source:
         while chunk := source.read(CHUNK):
             digest.update(chunk)
-            if b"\x00" in chunk:
+            last = chunk[-1:]
+            if (place := chunk.find(b"\x00")) >= 0:
+                line += chunk[:place].count(b"\n")
                 raise SchemaMismatch(
-                    f"{name}: zero bytes near line {line}: not UTF-8 text (UTF-16?), expected UTF-8 CSV"
+                    f"{name}: zero bytes in line {line}: not UTF-8 text (UTF-16?), expected UTF-8 CSV"
                 )
             try:
                 decoder.decode(chunk)
@@ -181,6 +186,12 @@ def _checked(file: Path, name: str) -> str:
                     f"{name}: line {line} is not UTF-8, expected a CSV file in UTF-8"
                 ) from error
             line += chunk.count(b"\n")
+    # Of a row that is cut off in its last value the number of fields is right and the value is not.
+    if last != b"\n":
+        raise SchemaMismatch(
+            f"{name}: row {line - 1} (line {line}) is the last and has no line end, expected every line to end"
+            " in LF or CRLF; is the file cut off?"
+        )
     return digest.hexdigest()
 
 
@@ -196,25 +207,46 @@ def _header(file: Path, name: str, columns: Sequence[str], ignored: Sequence[str
             f" {', '.join(columns[:3])} … separated by , or ;"
         )
     if doubled := sorted({c for c in header if header.count(c) > 1}):
-        raise SchemaMismatch(f"{name}: column {doubled[0]!r} stands twice in the header")
+        raise SchemaMismatch(f"{name}: column {_shown(doubled[0])} stands twice in the header, expected once")
     if missing := [c for c in columns if c not in header]:
         raise SchemaMismatch(f"{name}: column {', '.join(map(repr, missing))} is missing in the header")
     extra = header[1:] if header[0] in INDEX_COLUMNS else header
     if unknown := [c for c in extra if c not in columns and c not in ignored]:
         raise SchemaMismatch(
-            f"{name}: column {', '.join(map(repr, unknown))} is not known; expected {', '.join(columns)}"
+            f"{name}: column {', '.join(map(_shown, unknown))} is not known; expected {', '.join(columns)}"
         )
     return header, delimiter
+
+
+def _shown(column: str) -> str:
+    """A column's name for a message; a header may hold values when its line end is missing."""
+    return repr(column) if re.fullmatch(r"[^\W\d]\w{0,40}", column) else "without a proper name"
+
+
+def _check_values(con: duckdb.DuckDBPyConnection, table: str, name: str, columns: Sequence[str]) -> None:
+    """Raise SchemaMismatch, with the row, for a value that no export holds: very long, or over two lines."""
+    strange = [f"length(\"{c}\") > {MAX_VALUE} OR contains(\"{c}\", chr(10))" for c in columns]
+    found = con.sql(f"SELECT {', '.join(f'bool_or({s})' for s in strange)} FROM {table}").fetchall()[0]
+    for column, sql, is_strange in zip(columns, strange, found, strict=True):
+        if is_strange:
+            row = con.sql(f"SELECT min(rij) FROM {table} WHERE {sql}").fetchall()[0][0]
+            raise SchemaMismatch(
+                f"{name}: row {row}, column {column!r} holds a value of more than {MAX_VALUE} characters or a"
+                " line break, expected a short value; is a quote missing?"
+            )
 
 
 def _csv_problem(name: str, error: str, expected: int) -> str:
     line = re.search(r"Line: (\d+)", error)
     where = f"row {int(line.group(1)) - 1} (line {line.group(1)})" if line else "a row"
     if found := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", error):
-        return f"{name}: {where} has {found.group(2)} fields, expected {found.group(1)}; is the file cut off?"
-    if "quote" in error.lower():
-        return f"{name}: {where} has a quote that is not closed; is the file cut off?"
-    if "maximum line size" in error.lower() or "line size" in error.lower():
+        # DuckDB counts no further than the first field too many.
+        if int(found.group(2)) > expected:
+            return f"{name}: {where} has more than {expected} fields, expected {expected}"
+        return f"{name}: {where} has {found.group(2)} fields, expected {expected}; is the file cut off?"
+    if "unterminated quote" in error:
+        return f"{name}: {where} has a quote that is not closed, expected {expected} fields; is the file cut off?"
+    if "Maximum line size" in error:
         return f"{name}: {where} is longer than {MAX_FIELD * 4} characters, expected {expected} short fields"
     return f"{name}: {where} cannot be read as CSV with {expected} fields"
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from chromium import PATIENCE_MS, SCREEN, Ui
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from services import ROOT, ROWS_A_DAY, ckan_export
 
 CONTRACTS = ROOT / "koploper_pipelines" / "contracts" / "snuffelfiets"
@@ -84,7 +84,7 @@ def an_asset_explains_itself(page: Page, shoot: Shoot) -> None:
     shoot("asset")
     _open_checks(page)
     for rule in schema["quality"]:
-        expect(_check(page, rule["name"])).to_contain_text("Not Evaluated")
+        expect(_check(page, rule["name"])).to_contain_text("Not evaluated")
     _check(page, RULE).click()
     for text in (_rule(schema)["description"], _rule(schema)["businessImpact"], "wordt tegengehouden"):
         expect(page.get_by_text(text)).to_be_visible()
@@ -171,8 +171,10 @@ def _open_checks(page: Page) -> None:
     page.get_by_role("tab", name="Checks").click()
 
 
-def _check(page: Page, name: str) -> Any:
-    return page.get_by_role("link").filter(has_text=name)
+def _check(page: Page, name: str) -> Locator:
+    """The line of a check in the list: what stands around its name up to and with its status."""
+    status = " or ".join(f"contains(., '{said}')" for said in ("Not evaluated", "Succeeded", "Failed"))
+    return page.get_by_text(name, exact=True).first.locator(f"xpath=ancestor::div[{status}][1]")
 
 
 def _choose_days(page: Page, days: str) -> None:

@@ -471,15 +471,17 @@ class ToyFile:
     def name(self) -> str:
         return self.file.name
 
-    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered:
+    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
+        lake = self.platform.lake
         with self.file.opened() as (path, content):
+            if lake.exists(RAW) and content in lake.head(RAW).files:
+                return None
             rows = read_csv(con, path, self.name, FILE_COLUMNS)
         landed = rows.project(
             f"'{content}' AS bestand, rij, try_cast(dag AS DATE) AS dag, nr, schuif, meter, waarde"
         )
         days = landed.project(f"coalesce(dag::VARCHAR, '{UNKNOWN}')").distinct().fetchall()
         number = count(landed)
-        lake = self.platform.lake
         before = lake.rows(RAW, lake.head(RAW).version) if lake.exists(RAW) else 0
         controls = {"rijen_na_landing": before + number}
         return Offered(landed, partitions=sorted(d for (d,) in days), controls=controls, file=content)
@@ -492,14 +494,8 @@ class ToyFile:
 
 
 def land(step: Step) -> Iterator[ToyFile]:
-    platform = step.platform
-    for file in dropped_files(platform.settings, "proef"):
-        with file.opened() as (_, content):
-            has_landed = platform.lake.exists(RAW) and content in platform.lake.head(RAW).files
-        if has_landed:
-            file.accept()
-        else:
-            yield ToyFile(file, platform)
+    for file in dropped_files(step.platform.settings, "proef"):
+        yield ToyFile(file, step.platform)
 
 
 def clean(step: Step) -> Offered:

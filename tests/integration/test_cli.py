@@ -147,7 +147,7 @@ def test_night_with_failures_says_what_failed_why_and_where_it_waits(home: Path,
         assert re.search(rf"{job} +{end}", night.stdout)
     assert f"refused: {waits}" in said(night)
     assert "recording_timestamp" in said(night)
-    assert f"{CLEANED}: de poort bleef dicht; de overige dagen zijn wel vastgelegd" in said(night)
+    assert f"{CLEANED}: tegengehouden: 2026-03-20; de rest is vastgelegd" in said(night)
     assert re.search(r"pm25_dagmediaan_plausibel.*2026-03-20", said(night))
     assert waits.is_file()
     for figures in ("snuffelfiets_pm25_gemeente", "snuffelfiets_pm25_cel"):

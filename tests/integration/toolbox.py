@@ -8,9 +8,9 @@ import itertools
 import json
 import random
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from koploper_pipelines.assets.publicatie.release import publish
+from koploper_pipelines.assets.publicatie.release import ReleaseRefused, publish
 from koploper_pipelines.automation.night import PROCESS, RANGE_END, RANGE_START, WORK_TAG, Next, next_run
 from koploper_pipelines.automation.run import Ran, open_instance, run_night
 from koploper_pipelines.build import build_definitions, build_platform
-from koploper_pipelines.gates.step import Platform, Report, run_table
+from koploper_pipelines.gates.step import Platform, Report, RulesFailed, run_table
 from koploper_pipelines.settings import Settings
 
 REAL_FILE = "snuffelfiets/ckan_metingen_2024-11.csv"
@@ -82,18 +82,34 @@ def night(platform: Platform, name: str | None = None) -> list[Ran]:
         return [s for s in said if isinstance(s, Ran)]
 
 
-def direct_night(platform: Platform, name: str | None = None) -> list[Report]:
-    """A night without Dagster: the same steps in the same order at half the cost; what each table came to."""
+@dataclass
+class DirectNight:
+    """What a night without Dagster came to."""
+
+    reports: dict[str, list[Report]] = field(default_factory=dict)
+    """Per table."""
+    refusals: list[str] = field(default_factory=list)
+    """What in Dagster would be the failure of a step."""
+
+    @property
+    def held_back(self) -> dict[str, set[str]]:
+        """Partitions, or files, that a gate did not let through, per table."""
+        found = {t: {p for r in rs for o in r.outcomes for p in o.held_back} for t, rs in self.reports.items()}
+        return {table: partitions for table, partitions in found.items() if partitions}
+
+
+def direct_night(platform: Platform, name: str | None = None) -> DirectNight:
+    """A night without Dagster: the same steps in the same order at half the cost."""
     name = name or f"direct-{next(_numbers)}"
-    reports: list[Report] = []
+    result = DirectNight()
     ran: list[tuple[str, str]] = []
     while (following := next_run(platform, name, ran)) is not None:
-        reports += _execute(platform, name, following)
+        _execute(platform, name, following, result)
         ran.append((following.job, following.tags.get(WORK_TAG, "")))
-    return reports
+    return result
 
 
-def _execute(platform: Platform, name: str, following: Next) -> Iterator[Report]:
+def _execute(platform: Platform, name: str, following: Next, result: DirectNight) -> None:
     own = {"/".join(k.path) for k in following.assets}
     in_run = own or {p for p, t in platform.tables.items() if t.contract.experiment == "publicatie"}
     closed: set[str] = set()
@@ -104,11 +120,19 @@ def _execute(platform: Platform, name: str, following: Next) -> Iterator[Report]
             # As in Dagster: what depends on a step that failed is skipped for the rest of the run.
             closed.add(path)
             continue
-        report = run_table(platform, table, run_id=name, night=name, chosen=_days(following))
+        try:
+            report = run_table(platform, table, run_id=name, night=name, chosen=_days(following))
+        except RulesFailed as error:
+            result.refusals.append(str(error))
+            closed.add(path)
+            continue
+        result.reports.setdefault(path, []).append(report)
         closed |= set() if report.passed else {path}
-        yield report
     if not own and not closed:
-        publish(platform)
+        try:
+            publish(platform)
+        except ReleaseRefused as error:
+            result.refusals.append(str(error))
 
 
 def _days(following: Next) -> list[str] | None:

@@ -120,9 +120,12 @@ def releases(step: Step) -> Offered:
     before = _made_before(platform, step)
     now = versions(platform)
     moment = platform.clock.now()
+    if len(before):
+        # The newest is the one to publish, also when the clock stood still or was set back since the last.
+        moment = max(moment, before["gemaakt_op"].max() + pd.Timedelta(seconds=1))
     changed = ", ".join(p.split("/", 2)[0] + "/" + p.split("/", 2)[2] for p in now)
     new = {
-        "release": _free_id(f"r{moment:%Y%m%d-%H%M%S}", set(before["release"])),
+        "release": f"r{moment:%Y%m%d-%H%M%S}",
         "gemaakt_op": pd.Timestamp(moment),
         "status": "voorlopig",
         "soort": "verversing",
@@ -142,11 +145,3 @@ def _made_before(platform: Platform, step: Step) -> pd.DataFrame:
         return pd.DataFrame(columns=["release"])
     before: pd.DataFrame = step.con.from_arrow(platform.lake.dataset(RELEASES, head.version)).df()
     return before
-
-
-def _free_id(wanted: str, taken: set[str]) -> str:
-    """The moment of the release; a second one in the same second counts on."""
-    stem, number = wanted.rsplit("-", 1)
-    while f"{stem}-{number}" in taken:
-        number = f"{int(number) + 1:06d}"
-    return f"{stem}-{number}"

@@ -209,9 +209,13 @@ def _areas() -> pd.DataFrame:
 
 def _year_earlier(shown: pd.DataFrame) -> pd.DataFrame:
     """Add the same month a year earlier as it is shown there, or why it is not."""
+    import pandas as pd
+
     figure = "pm25_jaar_eerder_ug_m3"
     earlier = shown[["maand", "gebied_code", "pm25_ug_m3", "pm25_ug_m3_status"]].copy()
-    earlier["maand"] = [f"{int(m[:4]) + 1}{m[4:]}" for m in earlier["maand"]]
+    # Typed, since before the first closed month there is nothing to tell the type from.
+    next_year = [f"{int(m[:4]) + 1}{m[4:]}" for m in earlier["maand"]]
+    earlier["maand"] = pd.Series(next_year, index=earlier.index, dtype="str")
     earlier.columns = ["maand", "gebied_code", figure, f"{figure}_status"]
     joined = shown.merge(earlier, how="left", on=["maand", "gebied_code"])
     joined[f"{figure}_status"] = joined[f"{figure}_status"].fillna(NOT_AVAILABLE)

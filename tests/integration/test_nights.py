@@ -1,0 +1,231 @@
+"""The real file in ten parts on ten nights, in any order, with failures among them: always the same tables.
+
+The tables of ten nights are compared with those of one night that got the file whole, in all columns but the
+stamps. Great Expectations judges counts here (`small_table_rows=0`), which changes no verdict and halves the
+time; the nights run without Dagster, which test_automation.py shows to make the same tables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+import pytest
+import toolbox
+
+from koploper_pipelines.contracts import Expectation, Rule
+from koploper_pipelines.gates.step import Platform
+from koploper_pipelines.methods.snuffelfiets import cleaning
+
+pytestmark = toolbox.WARNINGS_OF_OTHERS
+
+Cut = Literal["contiguous", "at random"]
+TEN = range(10)
+LANDED = datetime(2024, 11, 13, 1, 30, tzinfo=UTC)
+NIGHTS_AFTER = (0, 1, 2, 3, 5, 8, 13, 17, 22, 30)
+"""Days after the first night: the month closes between the ninth and the tenth."""
+ADVANCING = tuple(LANDED + timedelta(days=n) for n in NIGHTS_AFTER)
+STANDING_STILL = (ADVANCING[-1],) * 10
+CLEANED = "snuffelfiets/cleaned/metingen"
+KILLED = 9
+WRITES_A_NIGHT = 45
+"""A night in which every table changes makes a few more commits than this."""
+
+
+def platform_at(home: Path, now: datetime) -> Platform:
+    return toolbox.installation(home, now, small_table_rows=0)
+
+
+@pytest.fixture(scope="module")
+def real_text(real_data: Callable[[str], Path]) -> str:
+    return real_data(toolbox.REAL_FILE).read_text()
+
+
+@pytest.fixture(scope="module")
+def in_one_night(real_text: str, tmp_path_factory: pytest.TempPathFactory) -> toolbox.Standing:
+    home = tmp_path_factory.mktemp("whole") / "home"
+    toolbox.drop(home, "metingen.csv", real_text)
+    platform = platform_at(home, ADVANCING[-1])
+    toolbox.direct_night(platform)
+    return toolbox.standing(platform)
+
+
+def test_ten_nights_with_a_failed_gate_and_a_kill_make_the_tables_of_one(
+    in_one_night: toolbox.Standing, real_text: str, tmp_path: Path
+) -> None:
+    parts = shuffled(cut(real_text, "at random", seed=2), seed=2)
+    after = ten_nights(tmp_path / "home", parts, ADVANCING, with_failures=2)
+    assert toolbox.differing(in_one_night.tables, after.tables) == []
+    assert toolbox.differing(figures(in_one_night), figures(after)) == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("with_failures", [None, 11, 12, 13])
+@pytest.mark.parametrize("clock", [ADVANCING, STANDING_STILL], ids=["advancing", "standing still"])
+@pytest.mark.parametrize(("how", "seed"), [("contiguous", 3), ("at random", 4), ("at random", 5)])
+def test_ten_nights_in_any_order_make_the_tables_of_one(
+    in_one_night: toolbox.Standing,
+    real_text: str,
+    tmp_path: Path,
+    how: Cut,
+    seed: int,
+    clock: Sequence[datetime],
+    with_failures: int | None,
+) -> None:
+    parts = shuffled(cut(real_text, how, seed), seed)
+    after = ten_nights(tmp_path / "home", parts, clock, with_failures)
+    assert toolbox.differing(in_one_night.tables, after.tables) == []
+    assert toolbox.differing(figures(in_one_night), figures(after)) == []
+
+
+def test_the_comparison_sees_the_smallest_difference(in_one_night: toolbox.Standing) -> None:
+    rides = in_one_night.tables["snuffelfiets/cleaned/ritten"]
+    altered = rides.assign(afstand_km=rides["afstand_km"].where(rides.index > 0, rides["afstand_km"] * (1 + 1e-15)))
+    for other in (altered, rides.iloc[1:].reset_index(drop=True), rides.astype({"aantal_metingen": "float64"})):
+        changed = {**in_one_night.tables, "snuffelfiets/cleaned/ritten": other}
+        assert toolbox.differing(in_one_night.tables, changed) == ["snuffelfiets/cleaned/ritten"]
+
+
+def test_the_cut_separates_rows_that_are_judged_together(real_text: str) -> None:
+    """A platform that judged each delivery on its own would not keep the rows of the whole file."""
+    whole = len(usable([real_text]))
+    assert whole == 2567
+    for how in ("contiguous", "at random"):
+        parts = cut(real_text, how, seed=2)
+        assert len(usable(parts)) != whole
+
+
+# -- The file in ten -------------------------------------------------------------------------------------
+
+
+def cut(text: str, how: Cut, seed: int) -> list[str]:
+    """The file in ten parts that together hold each row once."""
+    header, rows = toolbox.csv_rows(text)
+    if how == "contiguous":
+        place = [i * 10 // len(rows) for i in range(len(rows))]
+    else:
+        place = random.Random(seed).choices(TEN, k=len(rows))
+    return [
+        toolbox.csv_text(header, [r for r, p in zip(rows, place, strict=True) if p == part]) for part in TEN
+    ]
+
+
+def shuffled(parts: Sequence[str], seed: int) -> list[str]:
+    return random.Random(seed).sample(parts, k=len(parts))
+
+
+def usable(deliveries: Sequence[str]) -> list[int]:
+    """Numbers of the rows that cleaning keeps when it sees each delivery alone."""
+    kept: list[int] = []
+    for text in deliveries:
+        header, rows = toolbox.csv_rows(text)
+        with duckdb.connect() as con:
+            columns = ", ".join(f'"{c}" VARCHAR' for c in header)
+            con.execute(f"CREATE TABLE csv ({columns})")
+            con.executemany(f"INSERT INTO csv VALUES ({', '.join('?' * len(header))})", rows)
+            raw = con.sql(
+                "SELECT 'f' AS bestand, row_number() OVER () AS rij, TIMESTAMPTZ '2024-12-01' AS geland_op,"
+                " recording_timestamp::TIMESTAMP::DATE AS opnamedatum, entity_id AS apparaat,"
+                " * EXCLUDE (entity_id) FROM csv"
+            )
+            judged = cleaning.judge(con, raw, cleaning.CleaningRules())
+            kept += [n for (n,) in cleaning.kept(judged).project("bron_id").fetchall()]
+    return kept
+
+
+# -- Ten nights ------------------------------------------------------------------------------------------
+
+
+def ten_nights(
+    home: Path, parts: Sequence[str], clock: Sequence[datetime], with_failures: int | None
+) -> toolbox.Standing:
+    """Deliver a part a night; with failures the gate fails on the third night and a kill ends the seventh."""
+    for number, (part, now) in enumerate(zip(parts, clock, strict=True), start=1):
+        toolbox.drop(home, f"nacht {number}.csv", part)
+        platform = platform_at(home, now)
+        if with_failures is not None and number == 3:
+            a_night_with_a_failing_gate(platform)
+        elif with_failures is not None and number == 7:
+            a_killed_night(home, now, write=random.Random(with_failures).randint(1, WRITES_A_NIGHT))
+        else:
+            came_to = toolbox.direct_night(platform)
+            assert came_to.held_back == {}
+            assert came_to.refusals == []
+            assert platform.plan().pending() == []
+    return toolbox.standing(platform_at(home, clock[-1]))
+
+
+def a_night_with_a_failing_gate(platform: Platform) -> None:
+    """A rule that was made too strict by mistake holds back the larger of the two days."""
+    before = toolbox.lake_table(platform, CLEANED)
+    per_day = before["meetdag"].astype("str").value_counts()
+    assert per_day.index[0] == "2024-11-12"
+    assert per_day.iloc[1] < 250 < per_day.iloc[0]
+    table = platform.tables[CLEANED]
+    strict = Rule(
+        name="te_streng",
+        description="Ten hoogste 250 rijen op een dag.",
+        reason="Een vergissing.",
+        severity="critical",
+        scope="partitie",
+        dimension="accuracy",
+        expectations=(Expectation("expect_table_row_count_to_be_between", {"max_value": 250}),),
+    )
+    contract = dataclasses.replace(table.contract, rules=(*table.contract.rules, strict))
+    mistaken = dataclasses.replace(platform, tables={
+        **platform.tables, CLEANED: dataclasses.replace(table, contract=contract)
+    })
+    came_to = toolbox.direct_night(mistaken)
+    assert came_to.held_back[CLEANED] == {"2024-11-12"}
+    # Other tables do not take yesterday's rows of a day that breaks today's rules.
+    assert any("te_streng" in r for r in came_to.refusals)
+    after = toolbox.lake_table(platform, CLEANED)["meetdag"].astype("str").value_counts()
+    assert after["2024-11-12"] == per_day["2024-11-12"]
+    assert after["2024-11-11"] > per_day["2024-11-11"]
+    assert "2024-11-12" in platform.plan().pending_of(platform.tables[CLEANED])
+
+
+def a_killed_night(home: Path, now: datetime, write: int) -> None:
+    """A night in a process of its own that dies, without any cleaning up, just before or after a commit."""
+    code = f"import test_nights; test_nights.die_at({str(home)!r}, {now.isoformat()!r}, {write})"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == KILLED, done.stderr
+
+
+def die_at(home: str, now: str, write: int) -> None:
+    """In the process that dies: odd writes are not made any more, even ones just are."""
+    platform = platform_at(Path(home), datetime.fromisoformat(now))
+    commit, so_far = platform.lake.commit, iter(range(1, 10_000))
+
+    @functools.wraps(commit)
+    def deadly(*args: object, **kwargs: object) -> int:
+        number = next(so_far)
+        if number == write and write % 2:
+            os._exit(KILLED)
+        version = commit(*args, **kwargs)  # type: ignore[arg-type]
+        if number == write:
+            os._exit(KILLED)
+        return version
+
+    platform.lake.commit = deadly  # type: ignore[method-assign]
+    toolbox.direct_night(platform)
+
+
+def figures(standing: toolbox.Standing) -> dict[str, object]:
+    """The published tables of the experiment."""
+    return {n: t for n, t in standing.published.items() if n.startswith(toolbox.EXPERIMENT)}
