@@ -46,10 +46,10 @@ faults: $(DEV) ## Break everything that can break, in full (long).
 	$(PYTEST) tests/faults -m ""
 
 oracle: $(DEV) ## Judge every method by an independent implementation, in full (long).
-	$(PYTEST) tests -m oracle
+	$(PYTEST) tests -m "oracle"
 
 bench-full: $(DEV) ## Measure speed and memory on large simulated data (long).
-	$(BIN)/python -m pytest benchmarks -m ""
+	$(BIN)/python -m pytest -s benchmarks -m ""
 
 mutants: $(DEV) ## Take out each guard in turn; a test must fail for each (long).
 	$(BIN)/python tests/mutants.py

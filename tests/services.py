@@ -38,6 +38,18 @@ CKAN_COLUMNS = (
     "temperature", "version_major", "version_minor", "vertical_accuracy", "voc", "voltage",
 )  # fmt: skip
 ROWS_A_DAY = 60
+SCHEDULES = """
+{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
+    ... on RepositoryLocation { repositories { schedules {
+        name cronSchedule executionTimezone scheduleState { id status }
+    } } }
+} } } } }
+"""
+STOP = """
+mutation Stop($id: String!) {
+  stopRunningSchedule(id: $id) { __typename }
+}
+"""
 
 
 def new_home(folder: Path) -> Path:
@@ -114,6 +126,16 @@ class Graphql:
             said = json.load(answer)
         assert not said.get("errors"), said["errors"]
         return dict(said["data"])
+
+    def schedule(self) -> dict[str, Any]:
+        """The nightly schedule."""
+        (entry,) = self.ask(SCHEDULES)["workspaceOrError"]["locationEntries"]
+        (schedule,) = entry["locationOrLoadError"]["repositories"][0]["schedules"]
+        return dict(schedule)
+
+    def stop_schedule(self) -> dict[str, Any]:
+        """Ask to stop the nightly schedule; what came of it."""
+        return dict(self.ask(STOP, id=self.schedule()["scheduleState"]["id"])["stopRunningSchedule"])
 
     def wait_until_loaded(self, process: subprocess.Popen[bytes]) -> None:
         """Return when the server answers and has the code location."""

@@ -26,6 +26,8 @@ from koploper_pipelines.gates.staging import (
     SchemaMismatch,
     cast_sql,
     check_columns,
+    check_finite,
+    does_not_fit,
     relation,
     to_arrow,
 )
@@ -273,8 +275,13 @@ class _Pass:
         types = dict(zip(rows.columns, map(str, rows.types), strict=True))
         casts = ", ".join(cast_sql(c, types[c.name]) for c in self.contract.columns)
         in_hand = rows.project(casts).filter(f"{self.staged.partition_sql} IN ({_list(self.partitions)})")
-        in_hand.write_parquet(str(self.staged_file))
-        self.con.read_parquet(str(self.staged_file)).create_view(self.staged.relation)
+        try:
+            in_hand.write_parquet(str(self.staged_file))
+        except _conversion_error() as error:
+            raise SchemaMismatch(f"{self.contract.path}: {does_not_fit(self.contract, rows)}") from error
+        staged = self.con.read_parquet(str(self.staged_file))
+        check_finite(self.contract, staged)
+        staged.create_view(self.staged.relation)
 
     def _take_rejected(self) -> None:
         """Make the step's own rejected rows into rows of the quarantine."""
@@ -474,6 +481,12 @@ def _as_json(columns: Iterable[str]) -> str:
     """SQL for a row as JSON text."""
     fields = ", ".join(f"{quoted(c)} := {quoted(c)}" for c in columns)
     return f"to_json(struct_pack({fields}))::VARCHAR"
+
+
+def _conversion_error() -> type[Exception]:
+    import duckdb
+
+    return duckdb.ConversionException
 
 
 def _file_name(table: str) -> str:

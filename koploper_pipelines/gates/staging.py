@@ -110,6 +110,34 @@ def cast_sql(column: Column, found: str) -> str:
     return f"({source})::{DUCKDB_TYPES[column.type]} AS {name}"
 
 
+def does_not_fit(contract: Contract, rows: duckdb.DuckDBPyRelation) -> str:
+    """Which columns hold values that their type in the contract cannot hold; for rows whose cast failed."""
+    types = {c.name: DUCKDB_TYPES[c.type] for c in contract.columns}
+    counts = (
+        f"count(*) FILTER ({quoted(n)} IS NOT NULL AND TRY_CAST({quoted(n)} AS {t}) IS NULL)"
+        for n, t in types.items()
+    )
+    (found,) = rows.aggregate(", ".join(counts)).fetchall()
+    named = [
+        f"column {n!r} holds {i} values that are no {contract.column(n).type}"
+        for n, i in zip(types, found, strict=True)
+        if i
+    ]
+    return "; ".join(named)
+
+
+def check_finite(contract: Contract, rows: duckdb.DuckDBPyRelation) -> None:
+    """Raise SchemaMismatch when a number is infinite: a division by zero, and within any one-sided range."""
+    numbers = [c.name for c in contract.columns if c.type == "number"]
+    if not numbers:
+        return
+    (found,) = rows.aggregate(", ".join(f"count(*) FILTER (isinf({quoted(n)}))" for n in numbers)).fetchall()
+    if infinite := [n for n, count in zip(numbers, found, strict=True) if count]:
+        raise SchemaMismatch(
+            f"{contract.path}: " + "; ".join(f"column {n!r} holds an infinite number" for n in infinite)
+        )
+
+
 def to_arrow(rows: duckdb.DuckDBPyRelation, contract: Contract) -> pa.RecordBatchReader:
     """Rows as a stream of Arrow batches in the contract's physical schema."""
     import pyarrow as pa

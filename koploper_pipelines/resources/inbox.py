@@ -80,7 +80,9 @@ class DroppedFile:
                 plain.symlink_to(self.path.absolute())
             yield plain, _checked(plain, self.name)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise SchemaMismatch(f"{self.name}: the gz file is damaged or cut off: {error}") from error
+            raise SchemaMismatch(
+                f"{self.name}: the gz file is damaged or cut off, expected one that unpacks to its end"
+            ) from error
         finally:
             plain.unlink(missing_ok=True)
 
@@ -189,8 +191,8 @@ def _checked(file: Path, name: str) -> str:
     # Of a row that is cut off in its last value the number of fields is right and the value is not.
     if last != b"\n":
         raise SchemaMismatch(
-            f"{name}: row {line - 1} (line {line}) is the last and has no line end, expected every line to end"
-            " in LF or CRLF; is the file cut off?"
+            f"{name}: {_where(line)} is the last and has no line end, expected LF or CRLF after every line;"
+            " is the file cut off?"
         )
     return digest.hexdigest()
 
@@ -209,7 +211,10 @@ def _header(file: Path, name: str, columns: Sequence[str], ignored: Sequence[str
     if doubled := sorted({c for c in header if header.count(c) > 1}):
         raise SchemaMismatch(f"{name}: column {_shown(doubled[0])} stands twice in the header, expected once")
     if missing := [c for c in columns if c not in header]:
-        raise SchemaMismatch(f"{name}: column {', '.join(map(repr, missing))} is missing in the header")
+        raise SchemaMismatch(
+            f"{name}: column {', '.join(map(repr, missing))} is missing in the header; expected"
+            f" {', '.join(columns)}"
+        )
     extra = header[1:] if header[0] in INDEX_COLUMNS else header
     if unknown := [c for c in extra if c not in columns and c not in ignored]:
         raise SchemaMismatch(
@@ -225,7 +230,7 @@ def _shown(column: str) -> str:
 
 def _check_values(con: duckdb.DuckDBPyConnection, table: str, name: str, columns: Sequence[str]) -> None:
     """Raise SchemaMismatch, with the row, for a value that no export holds: very long, or over two lines."""
-    strange = [f"length(\"{c}\") > {MAX_VALUE} OR contains(\"{c}\", chr(10))" for c in columns]
+    strange = [f'length("{c}") > {MAX_VALUE} OR contains("{c}", chr(10))' for c in columns]
     found = con.sql(f"SELECT {', '.join(f'bool_or({s})' for s in strange)} FROM {table}").fetchall()[0]
     for column, sql, is_strange in zip(columns, strange, found, strict=True):
         if is_strange:
@@ -236,16 +241,20 @@ def _check_values(con: duckdb.DuckDBPyConnection, table: str, name: str, columns
             )
 
 
+def _where(line: int) -> str:
+    return f"row {line - 1} (line {line})" if line > 1 else "line 1"
+
+
 def _csv_problem(name: str, error: str, expected: int) -> str:
     line = re.search(r"Line: (\d+)", error)
-    where = f"row {int(line.group(1)) - 1} (line {line.group(1)})" if line else "a row"
+    where = _where(int(line.group(1))) if line else "a row"
     if found := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", error):
         # DuckDB counts no further than the first field too many.
         if int(found.group(2)) > expected:
             return f"{name}: {where} has more than {expected} fields, expected {expected}"
         return f"{name}: {where} has {found.group(2)} fields, expected {expected}; is the file cut off?"
     if "unterminated quote" in error:
-        return f"{name}: {where} has a quote that is not closed, expected {expected} fields; is the file cut off?"
+        return f"{name}: {where} has a quote that is not closed, expected {expected} fields"
     if "Maximum line size" in error:
         return f"{name}: {where} is longer than {MAX_FIELD * 4} characters, expected {expected} short fields"
     return f"{name}: {where} cannot be read as CSV with {expected} fields"

@@ -16,7 +16,7 @@ CHROMIUM_OPTIONS = (
     "--disable-sync",
 )
 SCREEN: ViewportSize = {"width": 1500, "height": 950}
-PATIENCE_MS = 45_000
+PATIENCE_MS = 120_000
 """A run starts a process that imports everything; with both cores taken that lasts most of a minute."""
 
 

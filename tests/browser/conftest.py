@@ -32,6 +32,8 @@ def ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
         running(home, "dagster-daemon", "run", *workspace),
     ):
         server.wait_until_loaded(webserver)
+        # At half past two it would land the files before the person does.
+        server.stop_schedule()
         yield Ui(home, server.url)
 
 

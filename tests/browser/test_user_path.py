@@ -205,7 +205,7 @@ def _said(page: Page, pattern: str) -> str:
 def _open_only_run(page: Page, backfill: str) -> None:
     """Go to the run of a backfill; the daemon starts it within half a minute."""
     page.goto(f"/runs/b/{backfill}?tab=runs")
-    run = page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$"))
+    run = page.get_by_role("link", name=re.compile(r"\b[0-9a-f]{8}$"))
     expect(run).to_have_count(1)
     run.click()
 

@@ -136,7 +136,11 @@ def contract(
 
 def arrow(contract: Contract, rows: Sequence[Row]) -> pa.Table:
     """Rows as an Arrow table of the contract's columns; days and moments may be text, what lacks is NULL."""
-    schema = pa.schema([pa.field(c.name, ARROW[c.type]) for c in contract.columns])
+    return table_of(pa.schema([pa.field(c.name, ARROW[c.type]) for c in contract.columns]), rows)
+
+
+def table_of(schema: pa.Schema, rows: Sequence[Row]) -> pa.Table:
+    """Rows as an Arrow table of a schema; days and moments may be text, what lacks is NULL."""
     read = {pa.date32(): date.fromisoformat, ARROW["timestamp"]: datetime.fromisoformat}
 
     def value(row: Row, name: str) -> Any:
@@ -297,7 +301,7 @@ def _rejected(
     types = {c.name: ARROW[c.type] for c in contract.columns}
     fields = [pa.field(n, types.get(n, pa.string())) for n in dict.fromkeys([*names, *others])]
     schema = pa.schema([*fields, pa.field("reden", pa.string()), pa.field("toelichting", pa.string())])
-    return con.from_arrow(pa.Table.from_pylist([{n: r.get(n) for n in schema.names} for r in rows], schema))
+    return con.from_arrow(table_of(schema, rows))
 
 
 # -- Processes of their own ----------------------------------------------------------------------------------

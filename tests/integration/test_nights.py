@@ -30,10 +30,11 @@ pytestmark = toolbox.WARNINGS_OF_OTHERS
 
 Cut = Literal["contiguous", "at random"]
 TEN = range(10)
-LANDED = datetime(2024, 11, 13, 1, 30, tzinfo=UTC)
-NIGHTS_AFTER = (0, 1, 2, 3, 5, 8, 13, 17, 22, 30)
-"""Days after the first night: the month closes between the ninth and the tenth."""
-ADVANCING = tuple(LANDED + timedelta(days=n) for n in NIGHTS_AFTER)
+FIRST_NIGHT = datetime(2024, 11, 20, 1, 30, tzinfo=UTC)
+"""After the last receipt in the file: no row can be delivered before it was received."""
+NIGHTS_LATER = (0, 1, 2, 3, 4, 6, 9, 12, 17, 20)
+"""The month closes between the ninth night and the tenth."""
+ADVANCING = tuple(FIRST_NIGHT + timedelta(days=n) for n in NIGHTS_LATER)
 STANDING_STILL = (ADVANCING[-1],) * 10
 CLEANED = "snuffelfiets/cleaned/metingen"
 KILLED = 9

@@ -20,6 +20,8 @@ from koploper_pipelines.methods.geo import (
     wgs84_to_rd,
 )
 
+pytestmark = pytest.mark.oracle
+
 REFERENCE = Path(koploper_pipelines.__file__).parent / "resources" / "reference"
 
 # Villages and quarters in the province and up to 5 km around it (-), with the CBS code that GeoNames gives

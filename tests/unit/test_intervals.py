@@ -6,6 +6,8 @@ from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
 from koploper_pipelines.methods.intervals import clustered_mean
 
+pytestmark = pytest.mark.oracle
+
 GROUP = ["gebied", "maand"]
 
 

@@ -18,6 +18,8 @@ from pyproj import Geod, Transformer
 from koploper_pipelines.methods.snuffelfiets import cleaning, passages, rides
 from koploper_pipelines.methods.snuffelfiets.passages import ZoneRules
 
+pytestmark = pytest.mark.oracle
+
 GEOD = Geod(ellps="WGS84")
 HOME = (5.1214, 52.0907)
 RIDE_RULES = rides.RideRules()

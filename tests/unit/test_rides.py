@@ -21,6 +21,8 @@ from pyproj import Geod
 from koploper_pipelines.methods.snuffelfiets import cleaning, rides
 from koploper_pipelines.methods.snuffelfiets.rides import RideRules
 
+pytestmark = pytest.mark.oracle
+
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 GEOD = Geod(ellps="WGS84")
 HOME = (5.1214, 52.0907)
