@@ -29,7 +29,7 @@ demo: $(RUNTIME) ## Run the whole chain on simulated data and show the published
 dev: $(RUNTIME) ## Open the Dagster UI on this machine, with the nightly schedule.
 	@$(BIN)/python -c "from koploper_pipelines.automation.run import prepare_home; from koploper_pipelines.settings import Settings; prepare_home(Settings())"
 	@echo "Dagster UI on http://127.0.0.1:$(PORT), home $(KOPLOPER_HOME); stop with Ctrl-C."
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg dev --use-active-venv --host 127.0.0.1 --port $(PORT)
+	@VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" dg dev --host 127.0.0.1 --port $(PORT)
 
 test: $(DEV) ## Run the tests (at most 10 minutes on 2 cores).
 	@mkdir -p $(REPORTS)

@@ -317,26 +317,27 @@ def processes() -> ForkServerContext:
     return context
 
 
-def killed_at(write: int, function: Any, *args: Any) -> None:
-    """Call a function and kill the process just before its n-th write to the lake (0: never)."""
+def killed_at(step: int, function: Any, *args: Any) -> None:
+    """Call a function, and kill the process just before its n-th step that changes a file (0: never).
+
+    Steps are the commits to the lake, the ledger's among them, and what happens to a landed file.
+    """
     from koploper_pipelines.resources.lake import Lake
 
     count = 0
 
-    def counted(name: str) -> Any:
-        original = getattr(Lake, name)
-
+    def counted(original: Any) -> Any:
         def wrapped(*arguments: Any, **options: Any) -> Any:
             nonlocal count
             count += 1
-            if count == write:
+            if count == step:
                 os._exit(9)
             return original(*arguments, **options)
 
         return wrapped
 
-    for name in ("commit", "restore"):
-        setattr(Lake, name, counted(name))
+    for owner, name in ((Lake, "commit"), (Lake, "restore"), (DroppedFile, "accept")):
+        setattr(owner, name, counted(getattr(owner, name)))
     function(*args)
 
 

@@ -1,0 +1,485 @@
+"""Take out each guard of the platform in turn: for each, a test must fail.
+
+Here belong the list of guards, each with the smallest test that proves it, and the run over a copy of the
+working tree. `make mutants` runs all of them; `python tests/mutants.py NAME ...` some; `--list` names them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "koploper_pipelines"
+TIME_LIMIT_S = 900
+PASSED, FAILED = 0, 1
+"""Exit codes of pytest; others tell that it ran no tests, or could not run them."""
+KILLED = "killed"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A guard that is taken out, and the test that must notice."""
+
+    name: str
+    file: str
+    """Below the package."""
+    text: str
+    """Stands exactly once in the file."""
+    instead: str
+    test: str | None
+    """Node of pytest, below `tests`; None while no test proves the guard, which fails the run."""
+
+    @property
+    def path(self) -> str:
+        return f"{PACKAGE}/{self.file}"
+
+
+PROMISES, TRUST, PLAN = "gates/test_promises.py::", "gates/test_trust.py::", "gates/test_plan.py::"
+FOREIGN = TRUST + "test_a_foreign_commit_is_refused_and_named"
+CLOSED_GATE = PROMISES + "test_a_failed_gate_leaves_every_byte_as_it_was"
+NO_FIT = PROMISES + "test_what_does_not_fit_is_refused_and_the_column_named"
+HELD_BACK = PROMISES + "test_a_held_back_day_stays_pending_and_is_tried_again_when_something_changed"
+OTHER_MAKE = PLAN + "test_other_code_rules_or_settings_make_every_partition_pending"
+QUARANTINE_READ = PROMISES + "test_the_quarantine_that_is_read_belongs_to_the_version_that_is_read"
+QUARANTINE_TRUST = TRUST + "test_a_foreign_commit_in_the_quarantine_is_refused"
+BROKEN, REAL = "integration/test_broken_input.py::", "integration/test_real_file.py::"
+PASSAGES, CLEANING = "unit/test_passages.py::", "unit/test_cleaning.py::"
+
+AUDIT, GATE, STAGING, STEP = "gates/audit.py", "gates/gate.py", "gates/staging.py", "gates/step.py"
+WORK_LIST, LAKE, INBOX = "gates/plan.py", "resources/lake.py", "resources/inbox.py"
+RELEASE, RAW = "assets/publicatie/release.py", "assets/snuffelfiets/raw.py"
+SHOWN = "assets/snuffelfiets/published.py"
+METHOD_CLEANING, METHOD_PASSAGES = "methods/snuffelfiets/cleaning.py", "methods/snuffelfiets/passages.py"
+DISCLOSURE, INTERVALS = "methods/disclosure.py", "methods/intervals.py"
+
+MUTANTS = (
+    # -- The gate: what is refused, set aside or held back.
+    Mutant("schema", STAGING, "if problems:", "if False:", NO_FIT + "[offered10-nogiets]"),
+    Mutant(
+        "infinite_numbers", GATE, "check_finite(self.contract, staged)", "pass", NO_FIT + "[offered5-waarde]"
+    ),
+    Mutant(
+        "conservation",
+        GATE,
+        "lost == 0",
+        "True",
+        PROMISES + "test_rows_in_are_rows_kept_and_set_aside[kwijt]",
+    ),
+    Mutant(
+        "documented_reasons",
+        GATE,
+        "used - known",
+        "set()",
+        PROMISES + "test_a_row_is_not_set_aside_for_a_reason_nobody_documented[zomaar]",
+    ),
+    Mutant(
+        "row_set_aside",
+        GATE,
+        '" WHERE __reden IS NULL"',
+        '" WHERE TRUE"',
+        PROMISES + "test_rows_that_break_a_rule_are_set_aside_with_its_name",
+    ),
+    Mutant(
+        "partition_held_back",
+        GATE,
+        "if v.rule.is_blocking for p in v.partitions",
+        "if False for p in v.partitions",
+        PROMISES + "test_a_day_that_fails_waits_while_the_others_are_committed",
+    ),
+    Mutant(
+        "table_refused",
+        AUDIT,
+        'return not self.passed and self.rule.is_blocking and self.rule.scope == "tabel"',
+        "return False",
+        CLOSED_GATE + "[tabel]",
+    ),
+    Mutant(
+        "most_rows_stay",
+        GATE,
+        "broken > MOST_ROWS_SHARE * number",
+        "broken > number",
+        CLOSED_GATE + "[rijen]",
+    ),
+    Mutant(
+        "not_evaluable_closes",
+        AUDIT,
+        "if not self.evaluable:",
+        "if False:",
+        PROMISES + "test_a_warning_that_cannot_be_evaluated_blocks_too",
+    ),
+    Mutant("both_counts_agree", AUDIT, "if counted != result.unexpected:", "if False:", None),
+    Mutant(
+        "examples_redacted",
+        AUDIT,
+        "REDACTED if c in hidden else",
+        "REDACTED if False else",
+        PROMISES + "test_examples_of_broken_rows_do_not_name_who",
+    ),
+    # -- Trust: only what a gate wrote is read and built upon.
+    Mutant(
+        "signature",
+        LAKE,
+        "if not hmac.compare_digest(signature, self._signature(text)):",
+        "if False:",
+        FOREIGN + "[another_key]",
+    ),
+    Mutant(
+        "stamp_of_this_table",
+        LAKE,
+        'return stamp if stamp.get("tabel") == table else None',
+        "return stamp",
+        FOREIGN + "[stamp_of_another_table]",
+    ),
+    Mutant(
+        "chain",
+        LAKE,
+        'stamp.get("ouder") == chain.stamped_version',
+        "True",
+        FOREIGN + "[copy_the_last_stamp]",
+    ),
+    Mutant(
+        "data_change", LAKE, "elif self._changes_data(table, version):", "elif False:", FOREIGN + "[append]"
+    ),
+    Mutant(
+        "schema_change",
+        LAKE,
+        'if any("metaData" in a or "protocol" in a for a in actions):',
+        "if False:",
+        FOREIGN + "[new_column]",
+    ),
+    Mutant(
+        "rewrite_keeps_rows",
+        LAKE,
+        "return not _same_rows(",
+        "return False and _same_rows(",
+        FOREIGN + "[optimize_with_other_values]",
+    ),
+    Mutant(
+        "foreign_is_refused", LAKE, "        if chain.foreign:", "        if False:", FOREIGN + "[append]"
+    ),
+    Mutant(
+        "trusted_before_write",
+        GATE,
+        "self.head = gate.head(contract.path)",
+        "self.head = gate.lake._verify(contract.path).head() if gate.lake.exists(contract.path) else None",
+        FOREIGN + "[append]",
+    ),
+    Mutant(
+        "quarantine_trusted_before_write",
+        GATE,
+        "head = self.gate.head(table)",
+        "head = self.gate.lake._verify(table).head() if self.gate.lake.exists(table) else None",
+        QUARANTINE_TRUST,
+    ),
+    Mutant(
+        "quarantine_trusted_when_read", GATE, "self.lake.head(table + QUARANTINE)", "pass", QUARANTINE_TRUST
+    ),
+    # -- Quarantine and kills.
+    Mutant(
+        "quarantine_of_named_version",
+        GATE,
+        "return table + QUARANTINE, int(version)",
+        "return table + QUARANTINE, self.lake.head(table + QUARANTINE).version",
+        QUARANTINE_READ,
+    ),
+    Mutant(
+        "mend_ends_a_pass",
+        GATE,
+        'open_passes[~open_passes["gang"].isin(ended)]',
+        "open_passes[:0]",
+        QUARANTINE_READ,
+    ),
+    Mutant("mend_undoes", GATE, "self._undo_quarantine(table, head, quarantine)", "pass", None),
+    Mutant(
+        "mend_finishes",
+        GATE,
+        'if head is not None and head.stamp["gang"] == entry.gang:',
+        "if False:",
+        None,
+    ),
+    # -- The work list.
+    Mutant(
+        "held_back_stays_pending",
+        GATE,
+        "{p: self.passage.provenance[p] for p in promoted}",
+        "{p: self.passage.provenance[p] for p in self.partitions}",
+        HELD_BACK,
+    ),
+    Mutant(
+        "inputs_in_provenance",
+        WORK_LIST,
+        "{r.table: self._version(table, r, partition) for r in table.reads}",
+        "{}",
+        PLAN + "test_footprint_is_on_the_right_side",
+    ),
+    Mutant("code_in_provenance", WORK_LIST, '"code": table.code', '"code": ""', OTHER_MAKE),
+    Mutant(
+        "rules_in_provenance", WORK_LIST, '"regels": table.contract.rules_hash', '"regels": ""', OTHER_MAKE
+    ),
+    Mutant(
+        "settings_in_provenance",
+        WORK_LIST,
+        'self._settings.get(table.path, "")',
+        '""',
+        OTHER_MAKE,
+    ),
+    Mutant("also_in_provenance", WORK_LIST, "if table.path in self._also:", "if False:", OTHER_MAKE),
+    Mutant(
+        "closed_months_in_provenance",
+        WORK_LIST,
+        "if table.closes_months:",
+        "if False:",
+        PLAN + "test_month_that_closes_concerns_only_tables_that_close_months",
+    ),
+    Mutant(
+        "footprint",
+        WORK_LIST,
+        "set(shifted(partition, -read.before, read.after))",
+        "{partition}",
+        PLAN + "test_footprint_is_on_the_right_side",
+    ),
+    Mutant(
+        "judged_again_under_other_rules",
+        STEP,
+        "older = [p for p in partitions if",
+        "older = [p for p in () if",
+        PROMISES + "test_days_gated_under_other_rules_are_judged_again_before_they_are_used",
+    ),
+    Mutant("refused_tonight", STEP, "if night is None or not partitions:", "if True:", HELD_BACK),
+    Mutant(
+        "refused_tonight_with_the_same_inputs",
+        STEP,
+        "before.get(p) == json.loads(json.dumps(plan.provenance(table, p)))",
+        "p in before",
+        HELD_BACK,
+    ),
+    # -- The inbox.
+    Mutant(
+        "landed_before_kept",
+        LAKE,
+        'chain.files.add(stamp["bestand"])',
+        "pass",
+        TRUST + "test_a_file_that_a_repair_took_away_can_be_delivered_again",
+    ),
+    Mutant(
+        "landed_before",
+        RAW,
+        "if _has_landed(self.platform, content):",
+        "if False:",
+        REAL + "test_the_same_bytes_under_another_name_or_packed_change_nothing",
+    ),
+    Mutant(
+        "report_quotes_no_row",
+        INBOX,
+        "_csv_problem(name, str(error), len(header))",
+        "str(error)",
+        BROKEN + "test_no_report_quotes_a_device_or_a_row",
+    ),
+    # -- The release, and what of an experiment may be shown.
+    Mutant("release_participants", RELEASE, "least = platform.settings.min_participants", "least = 0", None),
+    Mutant("release_open_months", RELEASE, "if m >= platform.first_open_month", "if False", None),
+    Mutant("release_status", RELEASE, "and r[status] in ABSENT", "and False", None),
+    Mutant("release_totals", RELEASE, "if left != right:", "if False:", None),
+    Mutant("closed_months", SHOWN, 'rows[rows["maand"] < step.first_open_month]', "rows", None),
+    Mutant(
+        "closed_months_overzicht",
+        SHOWN,
+        'is_closed = rows["maand"] < step.first_open_month',
+        'is_closed = rows["maand"] != ""',
+        None,
+    ),
+    # -- Methods.
+    Mutant(
+        "zones",
+        METHOD_PASSAGES,
+        ") <= {zones.zone_radius_m} * {zones.zone_radius_m} AS is_in_zone",
+        ") < 0 AS is_in_zone",
+        PASSAGES + "test_both_ends_of_every_ride_are_cut",
+    ),
+    Mutant(
+        "zones_left_out",
+        METHOD_PASSAGES,
+        "WHERE NOT is_in_zone",
+        "WHERE TRUE",
+        PASSAGES + "test_all_riding_rows_are_in_a_passage_or_in_a_zone",
+    ),
+    Mutant(
+        "zones_shifted",
+        METHOD_PASSAGES,
+        "rd_x + {shift} * cos({turn}) AS zone_x, rd_y + {shift} * sin({turn}) AS zone_y",
+        "rd_x AS zone_x, rd_y AS zone_y",
+        PASSAGES + "test_offset_follows_from_device_and_neighbourhood_alone",
+    ),
+    Mutant(
+        "rides_have_ends",
+        METHOD_PASSAGES,
+        "if found != rides:",
+        "if False:",
+        PASSAGES + "test_a_ride_without_its_ends_is_refused",
+    ),
+    Mutant(
+        "complementary_suppression",
+        DISCLOSURE,
+        "hidden = complementary(cells, hidden, rules, adds_up)",
+        "pass",
+        "unit/test_disclosure.py::TestComplementary::test_one_hidden_cell_takes_the_next_smallest_along",
+    ),
+    Mutant(
+        "largest_share",
+        DISCLOSURE,
+        "~(enough & spread)",
+        "~enough",
+        "unit/test_disclosure.py::TestOneCell::test_limits",
+    ),
+    Mutant(
+        "two_way_clustering",
+        INTERVALS,
+        "two_way = by_device + by_day - by_both",
+        "two_way = by_device",
+        "unit/test_intervals.py::TestOracle::test_agrees_with_statsmodels",
+    ),
+    Mutant(
+        "error_bits_critical",
+        METHOD_CLEANING,
+        'f"foutcode & {ERROR_BITS_CRITICAL} <> 0"',
+        'f"foutcode = {ERROR_BITS_CRITICAL}"',
+        CLEANING + "test_error_code_is_read_bit_by_bit",
+    ),
+    Mutant(
+        "error_bit_pm_read",
+        METHOD_CLEANING,
+        'f"foutcode & {ERROR_BIT_PM_READ} <> 0"',
+        'f"foutcode = {ERROR_BIT_PM_READ}"',
+        CLEANING + "test_error_code_is_read_bit_by_bit",
+    ),
+)
+
+
+class Misfit(Exception):
+    """The list is out of step with the code or its tests, so that nothing can be said of a guard."""
+
+
+def occurrences(mutant: Mutant, root: Path = ROOT) -> int:
+    """How often the mutant's text stands in its file."""
+    return (root / mutant.path).read_text(encoding="utf-8").count(mutant.text)
+
+
+@contextmanager
+def copied_tree() -> Iterator[Path]:
+    """A copy of the working tree as it is now, without what git ignores, and proven to be what is imported."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    with tempfile.TemporaryDirectory(prefix="mutanten-") as folder:
+        tree = Path(folder).resolve() / "boom"
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, tree / name)
+        imported = subprocess.run(
+            [sys.executable, "-c", f"import {PACKAGE}; print({PACKAGE}.__file__)"],
+            cwd=tree,
+            env=_environment(tree),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        if not Path(imported).resolve().is_relative_to(tree):
+            raise Misfit(f"{imported} is imported, not the copy in {tree}")
+        yield tree
+
+
+def _environment(tree: Path) -> dict[str, str]:
+    shared = os.environ.get("KOPLOPER_SHARED_DATA") or str(ROOT.parent / "shared" / "data")
+    # No bytecode: that of a file changed within a second, to the same length, would be taken for current.
+    own = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "KOPLOPER_SHARED_DATA": shared}
+    # A test that skips proves nothing.
+    return {**os.environ, **own, "KOPLOPER_NO_SKIP": "1"}
+
+
+def _pytest(tree: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    nodes = [f"tests/{t}" for t in tests]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *nodes],
+        cwd=tree,
+        env=_environment(tree),
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT_S,
+    )
+
+
+def require_passing(tree: Path, mutants: Sequence[Mutant]) -> None:
+    """Raise Misfit unless the mutants' tests pass while no guard is taken out."""
+    tests = sorted({m.test for m in mutants if m.test is not None})
+    if tests and (done := _pytest(tree, tests)).returncode != PASSED:
+        raise Misfit(f"the tests do not pass as the code is:\n{_tail(done)}")
+
+
+def judge(tree: Path, mutant: Mutant) -> str:
+    """Take a guard out of the copied tree and run its test: KILLED, or what is wrong."""
+    if (number := occurrences(mutant, tree)) != 1:
+        return f"its text stands {number} times in {mutant.path}, expected once"
+    if mutant.test is None:
+        return "SURVIVES: no test proves this guard"
+    file = tree / mutant.path
+    sound = file.read_text(encoding="utf-8")
+    file.write_text(sound.replace(mutant.text, mutant.instead), encoding="utf-8")
+    try:
+        done = _pytest(tree, [mutant.test])
+    except subprocess.TimeoutExpired:
+        return f"its test did not end within {TIME_LIMIT_S} s"
+    finally:
+        file.write_text(sound, encoding="utf-8")
+    if done.returncode == FAILED:
+        return KILLED
+    if done.returncode == PASSED:
+        return f"SURVIVES: {mutant.test} passes"
+    return f"pytest ended with {done.returncode}:\n{_tail(done)}"
+
+
+def _tail(done: subprocess.CompletedProcess[str]) -> str:
+    return "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+
+
+def main() -> int:
+    """Run all mutants, or those named; 0 when each was killed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="mutants to run; all when none is named")
+    parser.add_argument("--list", action="store_true", help="name them and the test of each")
+    given = parser.parse_args()
+    if unknown := sorted(set(given.names) - {m.name for m in MUTANTS}):
+        parser.error(f"no such mutant: {', '.join(unknown)}")
+    chosen = [m for m in MUTANTS if not given.names or m.name in given.names]
+    if given.list:
+        print("\n".join(f"{m.name:38} {m.test}" for m in chosen))
+        return 0
+    with copied_tree() as tree:
+        require_passing(tree, chosen)
+        verdicts: dict[str, str] = {}
+        for mutant in chosen:
+            verdicts[mutant.name] = judge(tree, mutant)
+            print(f"{len(verdicts)}/{len(chosen)} {mutant.name}: {verdicts[mutant.name]}", flush=True)
+    print(f"\n{'guard taken out':38} {'file':36} verdict")
+    for mutant in chosen:
+        print(f"{mutant.name:38} {mutant.file:36} {verdicts[mutant.name].splitlines()[0]}")
+    killed = sum(v == KILLED for v in verdicts.values())
+    print(f"{killed} of {len(chosen)} killed")
+    return 0 if killed == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
