@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OF_THE_TESTS = ("KOPLOPER_NO_SKIP", "KOPLOPER_SCREENSHOTS", "KOPLOPER_SHARED_DATA")
+OF_THE_TESTS = (
+    "KOPLOPER_NO_SKIP",
+    "KOPLOPER_SCREENSHOTS",
+    "KOPLOPER_SHARED_DATA",
+    "KOPLOPER_WRITE_SNAPSHOT",
+)
 
 
 def pytest_configure() -> None:

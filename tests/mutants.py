@@ -51,6 +51,7 @@ HELD_BACK = PROMISES + "test_a_held_back_day_stays_pending_and_is_tried_again_wh
 OTHER_MAKE = PLAN + "test_other_code_rules_or_settings_make_every_partition_pending"
 QUARANTINE_READ = PROMISES + "test_the_quarantine_that_is_read_belongs_to_the_version_that_is_read"
 QUARANTINE_TRUST = TRUST + "test_a_foreign_commit_in_the_quarantine_is_refused"
+MEND = "faults/test_kill.py::test_the_next_start_mends_a_kill"
 BROKEN, REAL = "integration/test_broken_input.py::", "integration/test_real_file.py::"
 PASSAGES, CLEANING = "unit/test_passages.py::", "unit/test_cleaning.py::"
 
@@ -198,13 +199,17 @@ MUTANTS = (
         "open_passes[:0]",
         QUARANTINE_READ,
     ),
-    Mutant("mend_undoes", GATE, "self._undo_quarantine(table, head, quarantine)", "pass", None),
+    Mutant(
+        "mend_undoes", GATE, "self._undo_quarantine(table, head, quarantine)", "pass", MEND + "[landing-2]"
+    ),
+    Mutant("mend_restores_what_is_named", GATE, "if named is not None:", "if False:", MEND + "[landing-2]"),
+    Mutant("mend_empties", GATE, ".schema.empty_table()", ".to_table()", MEND + "[first write-2]"),
     Mutant(
         "mend_finishes",
         GATE,
         'if head is not None and head.stamp["gang"] == entry.gang:',
         "if False:",
-        None,
+        MEND + "[replacement-3]",
     ),
     # -- The work list.
     Mutant(
@@ -375,7 +380,7 @@ def occurrences(mutant: Mutant, root: Path = ROOT) -> int:
 
 @contextmanager
 def copied_tree() -> Iterator[Path]:
-    """A copy of the working tree as it is now, without what git ignores, and proven to be what is imported."""
+    """A copy of the working tree, without what git ignores, that is proven to be what tests import."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,

@@ -98,6 +98,8 @@ def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen:
     # Rows without a day come along with any day; when they are all there is, an idle day carries them.
     carrier = chosen.first or platform.clock.today().isoformat()
     spans = ranges(p.partition for p in daily) or ([(carrier, carrier)] if daily else [])
+    # Last the days that only border on landed ones: they are empty, and not every table may begin empty.
+    spans.sort(key=lambda span: not any(span[0] <= day <= span[1] for day in _landed(platform)))
     found: list[Next] = []
     for first, last in spans:
         within = [p for p in daily if first <= p.partition <= last or not p.partition[0].isdigit()]
@@ -111,6 +113,12 @@ def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen:
             Next(PROCESS, _keys(without), {NIGHT_TAG: night, WORK_TAG: _tag(work)}, "tabellen zonder dagen")
         )
     return found
+
+
+def _landed(platform: Platform) -> set[str]:
+    """Days of which rows have landed."""
+    landings = [t.path for t in platform.tables.values() if t.lands and platform.lake.exists(t.path)]
+    return {day for path in landings for day in platform.lake.head(path).partitions}
 
 
 def _tag(work: Collection[Pending]) -> str:

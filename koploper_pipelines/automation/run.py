@@ -78,8 +78,12 @@ def prepare_home(settings: Settings) -> None:
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The Dagster instance of an installation, rid of the runs of command lines that were killed."""
+    from filelock import FileLock
+
     prepare_home(settings)
-    instance = dg.DagsterInstance.from_config(str(settings.dagster))
+    # Two first starts at the same moment would both lay out Dagster's storage.
+    with FileLock(settings.dagster / "start.lock"):
+        instance = dg.DagsterInstance.from_config(str(settings.dagster))
     end_orphans(instance)
     return instance
 

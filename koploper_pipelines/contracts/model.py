@@ -199,9 +199,11 @@ def load_contract(path: str, folder: Path = CONTRACTS_FOLDER) -> Contract:
     file = folder / f"{path}.yaml"
     if not file.is_file():
         raise ContractError(f"{path}: no contract; expected the file contracts/{path}.yaml")
+    import yaml
+
     try:
         return parse_contract(path, file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise ContractError(f"contracts/{path}.yaml: {error}") from error
 
 
@@ -228,8 +230,11 @@ def parse_contract(path: str, text: str) -> Contract:
             "customProperties lacks magLeegZijn: 'nooit', or the reason why the table may be empty"
         )
     partition = partitions[0] if partitions else None
+    reasons = own.get("redenen") or {}
+    if not isinstance(reasons, dict):
+        raise ValueError("customProperties redenen: expected a mapping of reason to explanation")
     conserves = bool(own.get("rijbehoud", False))
-    explicit = tuple(_rule(q, columns) for q in table.quality or [])
+    explicit = tuple(_rule(q) for q in table.quality or [])
     empty_because = None if empty == "nooit" else str(empty)
     generated = tuple(_rules_from_columns(columns, partition, empty_because, conserves))
     names = [r.name for r in (*generated, *explicit)]
@@ -251,7 +256,7 @@ def parse_contract(path: str, text: str) -> Contract:
         conserves_rows=conserves,
         freshness_days=None if freshness is None else float(freshness),
         limitations=description.limitations if description else None,
-        reasons={str(k): str(v) for k, v in (own.get("redenen") or {}).items()},
+        reasons={str(k): str(v) for k, v in reasons.items()},
     )
 
 
@@ -306,7 +311,7 @@ def _column(source: SchemaProperty) -> Column:
     return column
 
 
-def _rule(source: DataQuality, columns: tuple[Column, ...]) -> Rule:
+def _rule(source: DataQuality) -> Rule:
     name = _need(source.name, "name of a quality rule")
     own = _custom(source.customProperties)
     scope = own.get("reikwijdte")
@@ -317,6 +322,8 @@ def _rule(source: DataQuality, columns: tuple[Column, ...]) -> Rule:
     if source.engine != "greatExpectations" or not isinstance(source.implementation, dict):
         raise ValueError(f"rule {name}: expected engine greatExpectations with an implementation")
     parts = source.implementation.get("expectations") or [source.implementation]
+    if not all(isinstance(p, dict) and p.get("type") for p in parts):
+        raise ValueError(f"rule {name}: an expectation without type")
     return Rule(
         name=name,
         description=" ".join(_need(source.description, f"description of rule {name}").split()),

@@ -5,7 +5,9 @@ its checks are evaluated before the rows are committed, so what a failed critica
 materialisation.
 """
 
-from collections.abc import Iterator
+import json
+import math
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -139,35 +141,43 @@ def _merged(verdicts: list[Verdict]) -> list[Verdict]:
 
 def _checks(key: dg.AssetKey, verdicts: list[Verdict]) -> Iterator[dg.AssetCheckResult]:
     for verdict in verdicts:
-        rule = verdict.rule
-        # Rows of a critical row rule are set aside and the table goes on without them: a warning.
-        sets_aside = rule.scope == "rij" and verdict.evaluable
-        is_error = not verdict.evaluable or (rule.is_blocking and not sets_aside)
-        metadata: dict[str, Any] = {
-            "regel": rule.description,
-            "waarom": rule.reason,
-            "dimensie": rule.dimension,
-            "beoordeelde_rijen": verdict.judged,
-        }
-        if rule.scope == "rij":
-            metadata["afwijkende_rijen"] = verdict.unexpected
-        if verdict.observed is not None:
-            metadata["gemeten"] = verdict.observed
-        if verdict.partitions:
-            metadata["tegengehouden" if is_error else "betreft"] = ", ".join(verdict.partitions)
-        if verdict.examples:
-            columns = list(dict.fromkeys(c for e in verdict.examples for c in e))
-            metadata["voorbeelden"] = dg.MetadataValue.table(
-                records=[dg.TableRecord({c: e.get(c, "") for c in columns}) for e in verdict.examples]
-            )
+        is_error = _is_error(verdict)
         yield dg.AssetCheckResult(
             asset_key=key,
-            check_name=rule.name,
+            check_name=verdict.rule.name,
             passed=verdict.passed,
             severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
             description=_in_short(verdict),
-            metadata=metadata,
+            metadata=_explanation(verdict),
         )
+
+
+def _is_error(verdict: Verdict) -> bool:
+    # Rows of a critical row rule are set aside and the table goes on without them: a warning.
+    sets_aside = verdict.rule.scope == "rij" and verdict.evaluable
+    return not verdict.evaluable or (verdict.rule.is_blocking and not sets_aside)
+
+
+def _explanation(verdict: Verdict) -> dict[str, Any]:
+    rule = verdict.rule
+    said: dict[str, Any] = {
+        "regel": rule.description,
+        "waarom": rule.reason,
+        "dimensie": rule.dimension,
+        "beoordeelde_rijen": verdict.judged,
+    }
+    if rule.scope == "rij":
+        said["afwijkende_rijen"] = verdict.unexpected
+    if verdict.observed is not None:
+        said["gemeten"] = verdict.observed
+    if verdict.partitions:
+        said["tegengehouden" if _is_error(verdict) else "betreft"] = ", ".join(verdict.partitions)
+    if verdict.examples:
+        columns = list(dict.fromkeys(c for e in verdict.examples for c in e))
+        said["voorbeelden"] = dg.MetadataValue.table(
+            records=[dg.TableRecord({c: e.get(c, "") for c in columns}) for e in verdict.examples]
+        )
+    return said
 
 
 def _in_short(verdict: Verdict) -> str | None:
@@ -198,22 +208,44 @@ def _standing_checks(
 
     As a warning when it was no: the run that was refused has failed already, one without news is in order.
     """
-    names = {r.name for r in table.contract.rules}
+    rules = {r.name: r for r in table.contract.rules}
     for entry in platform.ledger.last_verdicts(table.path).to_dict("records"):
-        if entry["regel"] not in names:
+        if entry["regel"] not in rules:
             continue
+        verdict = _recalled(rules[entry["regel"]], entry)
         yield dg.AssetCheckResult(
             asset_key=key,
-            check_name=entry["regel"],
-            passed=bool(entry["is_geslaagd"]),
+            check_name=verdict.rule.name,
+            passed=verdict.passed,
             severity=dg.AssetCheckSeverity.WARN,
-            description="niets nieuw: het laatste oordeel geldt nog",
+            description="; ".join(
+                filter(None, ["niets nieuw, het laatste oordeel geldt nog", _in_short(verdict)])
+            ),
             metadata={
-                "regel": entry["omschrijving"],
+                **_explanation(verdict),
                 "beoordeeld_op": entry["tijd"].isoformat(),
                 "run": dg.MetadataValue.dagster_run(entry["run_id"]),
             },
         )
+
+
+def _recalled(rule: Rule, entry: Mapping[Hashable, Any]) -> Verdict:
+    """A verdict as the ledger keeps it."""
+
+    def listed(field: str) -> tuple[Any, ...]:
+        return tuple(json.loads(entry[field])) if isinstance(entry[field], str) else ()
+
+    return Verdict(
+        rule,
+        bool(entry["is_geslaagd"]),
+        evaluable=bool(entry["is_te_beoordelen"]),
+        judged=int(entry["beoordeeld"]),
+        unexpected=int(entry["afwijkend"]),
+        observed=None if math.isnan(entry["waarde"]) else float(entry["waarde"]),
+        partitions=listed("partities"),
+        message=entry["toelichting"] if isinstance(entry["toelichting"], str) else "",
+        examples=listed("voorbeelden"),
+    )
 
 
 def _why(table: GatedTable, report: Report) -> str:

@@ -321,10 +321,18 @@ def _great_expectations(frame: pd.DataFrame, expectations: Mapping[str, Expectat
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
     import great_expectations.expectations as gxe
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    setup = DataContextConfig(
+        # In memory, without the folder for a documentation site that every context leaves behind by default.
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+    )
+    context = gx.get_context(mode="ephemeral", project_config=setup)
     batch = (
         context.data_sources.add_pandas("staged")
         .add_dataframe_asset("rows")

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from koploper_pipelines.gates.step import Platform
 
 PACKAGE = "koploper_pipelines"
-METHODS = f"{PACKAGE}.methods"
+REFERENCE = f"{PACKAGE}.resources.reference"
+COUNTING = (f"{PACKAGE}.methods", f"{PACKAGE}.relations", REFERENCE)
+"""Modules whose code decides rows, besides those in `assets/`."""
 
 
 @dataclass(frozen=True)
@@ -151,30 +153,78 @@ def gated_table(
 
 
 def code_fingerprint(make: Callable[..., Any]) -> str:
-    """Hash of a function, of what it calls in its own module and of all methods modules it imports."""
-    source = Path(inspect.getsourcefile(make) or "")
-    module = ast.parse(source.read_text(encoding="utf-8"))
+    """Hash of a function and of all code of ours that it uses to make rows.
+
+    Of the modules in `assets/` only the parts that are reached count; of `methods/`, `relations` and the
+    reference lists whole modules, and of the lists their files too.
+    """
     digest = hashlib.sha256()
-    seen: set[str] = set()
-    for node in _reachable(module, make.__name__):
-        digest.update(_normalised(node))
-        for name in sorted(_imports(node)):
-            _add_module(name, digest, seen)
+    _add_names(Path(inspect.getsourcefile(make) or ""), make.__name__, digest, set())
     return digest.hexdigest()[:16]
 
 
-def _reachable(module: ast.Module, start: str) -> list[ast.stmt]:
-    """The top-level statements of a module that a function depends on, the function itself first."""
-    named = {n: s for s in module.body for n in _defines(s)}
-    found: dict[str, ast.stmt] = {}
+def _add_names(file: Path, start: str, digest: Any, seen: set[str]) -> None:
+    """Add the top-level statement of a module that defines a name, and all that it depends on."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    named = {n: s for s in tree.body for n in _defines(s)}
+    imported = {
+        a.asname or a.name: (s.module or "", a.name)
+        for s in ast.walk(tree)
+        if isinstance(s, ast.ImportFrom)
+        for a in s.names
+    }
     queue = [start]
     while queue:
-        name = queue.pop()
-        if name in found or name not in named:
+        name = queue.pop(0)
+        if f"{file}:{name}" in seen:
             continue
-        found[name] = named[name]
-        queue += sorted({n.id for n in ast.walk(named[name]) if isinstance(n, ast.Name)} - set(found))
-    return [found[n] for n in sorted(found, key=lambda n: (n != start, n))]
+        seen.add(f"{file}:{name}")
+        if name in named:
+            digest.update(_normalised(named[name]))
+            queue += sorted({n.id for n in ast.walk(named[name]) if isinstance(n, ast.Name)})
+            for imported_module, attribute in _imports(named[name]):
+                _add_import(imported_module, attribute, digest, seen)
+        elif name in imported:
+            _add_import(*imported[name], digest, seen)
+
+
+def _add_import(module: str, name: str, digest: Any, seen: set[str]) -> None:
+    """Add what an import brings, when it is code or a list that decides rows."""
+    if module.startswith(f"{PACKAGE}.assets"):
+        _add_names(_file_of(module), name, digest, seen)
+    elif module.startswith(COUNTING):
+        for candidate in (module, f"{module}.{name}"):
+            _add_module(candidate, digest, seen)
+
+
+def _add_module(module: str, digest: Any, seen: set[str]) -> None:
+    """Add a whole module and the ones it imports; a name that is no module adds nothing."""
+    file = _file_of(module)
+    if module in seen or not file.is_file():
+        return
+    seen.add(module)
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    digest.update(_normalised(tree))
+    for imported, attribute in _imports(tree):
+        _add_import(imported, attribute, digest, seen)
+    if module.startswith(REFERENCE):
+        for listed in sorted(file.parent.glob("*.csv")):
+            digest.update(listed.read_bytes())
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Module and name of everything that a piece of code imports; the name is empty for a whole module."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.ImportFrom):
+            yield from ((part.module or "", a.name) for a in part.names)
+        elif isinstance(part, ast.Import):
+            yield from ((a.name, "") for a in part.names)
+
+
+def _file_of(module: str) -> Path:
+    """Source of a module of ours, by its name."""
+    place = Path(__file__).parents[2].joinpath(*module.split("."))
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
 
 def _defines(statement: ast.stmt) -> Iterator[str]:
@@ -184,29 +234,6 @@ def _defines(statement: ast.stmt) -> Iterator[str]:
         yield from (t.id for t in statement.targets if isinstance(t, ast.Name))
     elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
         yield statement.target.id
-
-
-def _imports(node: ast.AST) -> set[str]:
-    """Names of methods modules that a piece of code imports."""
-    names: set[str] = set()
-    for part in ast.walk(node):
-        if isinstance(part, ast.ImportFrom) and (part.module or "").startswith(METHODS):
-            names |= {part.module or "", *(f"{part.module}.{a.name}" for a in part.names)}
-        elif isinstance(part, ast.Import):
-            names |= {a.name for a in part.names if a.name.startswith(METHODS)}
-    return names
-
-
-def _add_module(name: str, digest: Any, seen: set[str]) -> None:
-    """Add a methods module, and those that it imports, to the hash; a name that is no module adds nothing."""
-    file = Path(__file__).parents[2].joinpath(*name.split(".")).with_suffix(".py")
-    if name in seen or not file.is_file():
-        return
-    seen.add(name)
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    digest.update(_normalised(tree))
-    for imported in sorted(_imports(tree)):
-        _add_module(imported, digest, seen)
 
 
 def _normalised(node: ast.AST) -> bytes:

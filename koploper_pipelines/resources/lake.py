@@ -253,12 +253,7 @@ class Lake:
         if chain is None or chain.version > version or chain.table_id != str(delta.metadata().id):
             chain = _Chain(table_id=str(delta.metadata().id))
         if chain.version < version:
-            history = sorted(delta.history(version - chain.version), key=lambda c: int(c["version"]))
-            if [int(c["version"]) for c in history] != list(range(chain.version + 1, version + 1)):
-                raise UntrustedTable(
-                    f"{table}: its log lacks commits between {chain.version + 1} and {version}"
-                )
-            for commit in history:
+            for commit in _commits(delta, table, chain.version + 1, version):
                 self._extend(table, chain, commit)
         self._chains[table] = chain
         return chain
@@ -300,6 +295,18 @@ class Lake:
             [a["remove"] for a in actions if "remove" in a],
             [a["add"] for a in actions if "add" in a],
         )
+
+
+def _commits(delta: DeltaTable, table: str, first: int, last: int) -> list[dict[str, Any]]:
+    """The commits of these versions, oldest first; UntrustedTable when one is not in the log any more."""
+    wanted = range(first, last + 1)
+    found = {int(c["version"]): c for c in delta.history(len(wanted))}
+    if first not in found:
+        # Counted from the newest, and that is a later one: another process wrote in the meantime.
+        found = {int(c["version"]): c for c in delta.history()}
+    if missing := [v for v in wanted if v not in found]:
+        raise UntrustedTable(f"{table}: its log lacks version {missing[0]}")
+    return [found[v] for v in wanted]
 
 
 def _rows(delta: DeltaTable) -> int:

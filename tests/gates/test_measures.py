@@ -222,3 +222,15 @@ def test_what_great_expectations_cannot_make_is_not_evaluable() -> None:
         assert [v.evaluable for v in verdicts] == [False] * len(wrong) + [True], direct
         assert all(v.message.startswith("could not be evaluated: ") for v in verdicts[:-1])
         assert all(v.closes_gate for v in verdicts[:-1])
+
+
+def test_counts_that_differ_close_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows to set aside are found in the database: it must see the rows that Great Expectations saw."""
+    bounds = _rule("bereik", "expect_column_values_to_be_between", {"column": "getal", "min_value": 0})
+    rows = [{"nr": 1, "getal": -1.0}, {"nr": 2, "getal": 1.0}]
+    (sound,) = _judged(rows, [bounds], CONTRACT, direct=True)
+    assert (sound.evaluable, sound.unexpected) == (True, 1)
+    monkeypatch.setattr("koploper_pipelines.gates.audit.violated", lambda expectation: "getal < -5")
+    (doubtful,) = _judged(rows, [bounds], CONTRACT, direct=True)
+    assert (doubtful.evaluable, doubtful.closes_gate) == (False, True)
+    assert "Great Expectations counts 1 rows, the database 0" in doubtful.message

@@ -330,6 +330,17 @@ def test_the_ledger_merges_its_own_files(tmp_path: Path, monkeypatch: pytest.Mon
     assert numbers == sorted(numbers)
 
 
+def test_a_first_write_cut_off_inside_leaves_no_table(tmp_path: Path) -> None:
+    """Delta makes the folder of the log and the data files before the commit that makes them a table."""
+    house = House(tmp_path)
+    folder = house.platform.lake.folder(TABLE)
+    (folder / "_delta_log").mkdir(parents=True)
+    (folder / "part-00000.parquet").write_bytes(b"half a file")
+    assert house.version(TABLE) is None
+    assert house.admit(DAYS, rows(FIRST)).passed
+    assert len(house.rows(TABLE)) == 20
+
+
 # -- Repair and the work list ----------------------------------------------------------------------------
 
 

@@ -525,6 +525,26 @@ def test_runs_of_killed_processes_are_ended_and_what_they_held_is_free(tmp_path:
     }
 
 
+def test_first_starts_at_the_same_moment_agree(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from koploper_pipelines.automation.run import open_instance\n"
+        "from koploper_pipelines.settings import Settings\n"
+        f"with open_instance(Settings(home=Path({str(tmp_path / 'home')!r}))) as instance:\n"
+        "    print(len(instance.get_runs()))\n"
+    )
+    starts = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    ends = [start.communicate() for start in starts]
+    assert [(start.returncode, out) for start, (out, _) in zip(starts, ends, strict=True)] == [
+        (0, "0\n")
+    ] * 4, ends
+
+
 def _job() -> dg.JobDefinition:
     @dg.op
     def nothing() -> None: ...

@@ -14,6 +14,7 @@ from services import ROWS_A_DAY, ckan_export
 from koploper_pipelines.automation.night import FETCH, PROCESS, RANGE_END, RANGE_START, Next
 from koploper_pipelines.automation.run import Ran, execute, open_instance
 from koploper_pipelines.build import build_definitions, build_platform
+from koploper_pipelines.gates.asset import NIGHT_TAG
 from koploper_pipelines.settings import Settings
 
 RAW, CLEANED = (dg.AssetKey(["snuffelfiets", layer, "metingen"]) for layer in ("raw", "cleaned"))
@@ -31,8 +32,8 @@ class House:
     def land(self) -> Ran:
         return execute(self.defs, self.instance, Next(FETCH, (RAW,), {}))
 
-    def clean(self, first: date, last: date) -> Ran:
-        tags = {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}
+    def clean(self, first: date, last: date, **tags: str) -> Ran:
+        tags |= {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}
         return execute(self.defs, self.instance, Next(PROCESS, (CLEANED,), tags))
 
     def check(self, key: dg.AssetKey, name: str) -> dg.AssetCheckEvaluation:
@@ -88,6 +89,22 @@ def test_a_failed_day_keeps_only_itself_out(house: House) -> None:
     assert told.severity is dg.AssetCheckSeverity.ERROR
     assert told.metadata["tegengehouden"].value == str(SWITCHED)
     assert house.check(CLEANED, "sleutel_is_uniek").passed
+
+
+def test_a_run_without_news_keeps_the_explanation_of_the_refusal_in_sight(house: House) -> None:
+    ckan_export(house.inbox / "verwisseld.csv", (GOOD, SWITCHED), pm25_ug_m3=120)
+    assert house.land().success
+    night = {NIGHT_TAG: "2024-12-01"}
+    refused = house.clean(GOOD, SWITCHED, **night)
+    assert not refused.success
+    told = house.check(CLEANED, "pm25_dagmediaan_plausibel")
+    # The same inputs in the same night would be refused again, so it is not tried.
+    assert house.clean(GOOD, SWITCHED, **night).success
+    standing = house.check(CLEANED, "pm25_dagmediaan_plausibel")
+    assert (standing.passed, standing.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert standing.metadata["tegengehouden"].value == f"{GOOD}, {SWITCHED}"
+    assert told.metadata.items() <= standing.metadata.items()
+    assert str(standing.description).startswith("niets nieuw")
 
 
 def test_a_closed_gate_makes_no_day(house: House) -> None:

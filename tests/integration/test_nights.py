@@ -90,8 +90,14 @@ def test_ten_nights_in_any_order_make_the_tables_of_one(
 
 def test_the_comparison_sees_the_smallest_difference(in_one_night: toolbox.Standing) -> None:
     rides = in_one_night.tables["snuffelfiets/cleaned/ritten"]
-    altered = rides.assign(afstand_km=rides["afstand_km"].where(rides.index > 0, rides["afstand_km"] * (1 + 1e-15)))
-    for other in (altered, rides.iloc[1:].reset_index(drop=True), rides.astype({"aantal_metingen": "float64"})):
+    altered = rides.assign(
+        afstand_km=rides["afstand_km"].where(rides.index > 0, rides["afstand_km"] * (1 + 1e-15))
+    )
+    for other in (
+        altered,
+        rides.iloc[1:].reset_index(drop=True),
+        rides.astype({"aantal_metingen": "float64"}),
+    ):
         changed = {**in_one_night.tables, "snuffelfiets/cleaned/ritten": other}
         assert toolbox.differing(in_one_night.tables, changed) == ["snuffelfiets/cleaned/ritten"]
 
@@ -182,9 +188,9 @@ def a_night_with_a_failing_gate(platform: Platform) -> None:
         expectations=(Expectation("expect_table_row_count_to_be_between", {"max_value": 250}),),
     )
     contract = dataclasses.replace(table.contract, rules=(*table.contract.rules, strict))
-    mistaken = dataclasses.replace(platform, tables={
-        **platform.tables, CLEANED: dataclasses.replace(table, contract=contract)
-    })
+    mistaken = dataclasses.replace(
+        platform, tables={**platform.tables, CLEANED: dataclasses.replace(table, contract=contract)}
+    )
     came_to = toolbox.direct_night(mistaken)
     assert came_to.held_back[CLEANED] == {"2024-11-12"}
     # Other tables do not take yesterday's rows of a day that breaks today's rules.

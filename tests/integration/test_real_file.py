@@ -39,9 +39,7 @@ class Scenario:
 
 
 @pytest.fixture(scope="module")
-def scenario(
-    real_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Scenario:
+def scenario(real_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     text = real_data(toolbox.REAL_FILE).read_text()
     header, rows = toolbox.csv_rows(text)
     home = tmp_path_factory.mktemp("real") / "home"
@@ -60,7 +58,9 @@ def scenario(
     indexed = [[str(i), *row] for i, row in enumerate(rows)]
     toolbox.drop(home, "index.csv", toolbox.csv_text(["", *header], indexed))
     searched = [[*row, f"'{row[1]}':2 '{row[0]}':1"] for row in rows]
-    toolbox.drop(home, "full_text.csv.gz", gzip.compress(toolbox.csv_text([*header, "_full_text"], searched).encode()))
+    toolbox.drop(
+        home, "full_text.csv.gz", gzip.compress(toolbox.csv_text([*header, "_full_text"], searched).encode())
+    )
     toolbox.direct_night(platform)
     raw = pd.DataFrame(rows, columns=header, dtype="str")
     left = [p.name for p in (home / "inbox").rglob("*") if p.is_file()]
@@ -88,7 +88,10 @@ def test_each_reason_is_the_one_that_the_file_gives(scenario: Scenario) -> None:
     assert shown["aantal_rijen"].to_dict() == scenario.first.reasons
     assert (shown["tabel"] == "snuffelfiets/cleaned/metingen").all()
     # Counter-test: without the rows that follow a failed reading the counts would not agree.
-    assert own_verdicts(scenario.raw, warm_up=0).value_counts().drop("bruikbaar").to_dict() != scenario.first.reasons
+    assert (
+        own_verdicts(scenario.raw, warm_up=0).value_counts().drop("bruikbaar").to_dict()
+        != scenario.first.reasons
+    )
 
 
 def own_verdicts(raw: pd.DataFrame, warm_up: int = 5) -> pd.Series:
@@ -186,7 +189,9 @@ def test_pm25_cel_shows_cells_of_five_devices_without_a_leader_and_says_that_the
     assert shown["aantal_dagen"].max() < 5
 
 
-def test_pm25_gemeente_is_suppressed_whole_since_all_riding_was_in_one_municipality(scenario: Scenario) -> None:
+def test_pm25_gemeente_is_suppressed_whole_since_all_riding_was_in_one_municipality(
+    scenario: Scenario,
+) -> None:
     indicator = scenario.first.tables["snuffelfiets/indicators/pm25_gemeente"].set_index("gebied_code")
     assert set(indicator.index) == {"GM0344", "PV26"}
     # Both rest on five devices; but each tells of the other that nobody rode anywhere else.
@@ -219,7 +224,9 @@ def test_ritten_verdeling_shows_only_classes_that_leave_no_small_rest(scenario: 
 
 def test_device_numbers_stand_nowhere_in_clear(scenario: Scenario) -> None:
     devices = {d.encode() for d in scenario.raw["entity_id"]}
-    found = [name for name, content in everything_written(scenario.home) if any(d in content for d in devices)]
+    found = [
+        name for name, content in everything_written(scenario.home) if any(d in content for d in devices)
+    ]
     assert found == []
 
 

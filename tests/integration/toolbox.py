@@ -94,7 +94,9 @@ class DirectNight:
     @property
     def held_back(self) -> dict[str, set[str]]:
         """Partitions, or files, that a gate did not let through, per table."""
-        found = {t: {p for r in rs for o in r.outcomes for p in o.held_back} for t, rs in self.reports.items()}
+        found = {
+            t: {p for r in rs for o in r.outcomes for p in o.held_back} for t, rs in self.reports.items()
+        }
         return {table: partitions for table, partitions in found.items() if partitions}
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OWN = "publicatie/"
 RELEASES = "publicatie/published/releases"
+FILE_REFUSED = "een bestand is geweigerd; het rapport staat ernaast in inbox/afgekeurd"
 
 
 def published_tables(platform: Platform) -> Iterator[GatedTable]:
@@ -34,25 +35,51 @@ def _judged(platform: Platform) -> str:
 
 @gated_table("publicatie/published/datakwaliteit", also=_judged)
 def datakwaliteit(step: Step) -> Offered:
-    """The latest verdict on every rule of every table."""
+    """The verdict of the last night on every rule of every table."""
     import pandas as pd
 
+    tables = step.platform.tables
     judged = step.platform.ledger.read("gebeurtenis = 'regel'")
-    last = judged.sort_values("tijd", kind="stable").drop_duplicates(["tabel", "regel"], keep="last")
-    current = {(t.path, r.name) for t in step.platform.tables.values() for r in t.contract.rules}
+    last = _of_last_night(judged)
+    current = {(t.path, r.name) for t in tables.values() for r in t.contract.rules}
     # A rule that left its contract is no longer a promise about the table.
     is_current = [pair in current for pair in zip(last["tabel"], last["regel"], strict=True)]
     last = last[pd.Series(is_current, index=last.index, dtype=bool)]
     verdict = last["is_geslaagd"].map({True: "geslaagd", False: "niet_geslaagd"})
+    is_countable = last["tabel"].isin([t.path for t in tables.values() if _counts_are_process(t)])
+    # What a landing says names the file, and whoever named the file may have named a person.
+    is_landing = last["tabel"].isin([t.path for t in tables.values() if t.lands])
     made = last.assign(
         oordeel=verdict.where(last["is_te_beoordelen"].astype(bool), "niet_te_beoordelen"),
-        rijen_beoordeeld=last["beoordeeld"].astype("Int64"),
-        rijen_afwijkend=last["afwijkend"].astype("Int64"),
+        rijen_beoordeeld=last["beoordeeld"].astype("Int64").where(is_countable),
+        rijen_afwijkend=last["afwijkend"].astype("Int64").where(is_countable),
+        toelichting=last["toelichting"].mask(is_landing & last["toelichting"].notna(), FILE_REFUSED),
         beoordeeld_op=pd.to_datetime(last["tijd"], utc=True),
     )
-    names = [c.name for c in step.platform.tables["publicatie/published/datakwaliteit"].contract.columns]
+    names = [c.name for c in tables["publicatie/published/datakwaliteit"].contract.columns]
     expected = len(set(zip(judged["tabel"], judged["regel"], strict=True)) & current)
     return Offered(made[names].reset_index(drop=True), controls={"beoordeelde_regels": expected})
+
+
+def _of_last_night(judged: pd.DataFrame) -> pd.DataFrame:
+    """Of each rule the worst verdict of the last night (or run by hand) that judged it, over the most rows.
+
+    A night takes a table a range of days at a time: a day that is held back must not hide behind a later
+    range, nor a full range behind an empty one.
+    """
+    rule = ["tabel", "regel"]
+    nights = judged["nacht"].fillna(judged["run_id"])
+    in_last = judged[nights == nights.groupby([judged[c] for c in rule]).transform("last")]
+    worst_first = in_last.sort_values(["is_geslaagd", "beoordeeld"], ascending=[True, False], kind="stable")
+    return worst_first.drop_duplicates(rule)
+
+
+def _counts_are_process(table: GatedTable) -> bool:
+    """Whether the number of rows is a process count: of measurements, or of rows that are published.
+
+    The number of rides or visited cells of last night's days would be a figure about people.
+    """
+    return table.lands or table.contract.conserves_rows or table.contract.layer == "published"
 
 
 @gated_table("publicatie/published/datakwaliteit_quarantaine", also=_judged)
