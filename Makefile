@@ -55,14 +55,14 @@ mutants: $(DEV) ## Take out each guard in turn; a test must fail for each (long)
 	$(BIN)/python tests/mutants.py
 
 lock: ## Resolve the locks anew, from pyproject.toml.
-	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet --disable-pip-version-check uv
-	.venv-lock/bin/uv pip compile pyproject.toml --extra build $(LOCK_OPTIONS) -o requirements.lock
-	.venv-lock/bin/uv pip compile pyproject.toml --extra build --extra dev -c requirements.lock $(LOCK_OPTIONS) -o requirements-dev.lock
+	$(PYTHON) -m venv build/venv-lock
+	build/venv-lock/bin/pip install --quiet --disable-pip-version-check uv
+	build/venv-lock/bin/uv pip compile pyproject.toml --extra build $(LOCK_OPTIONS) -o requirements.lock
+	build/venv-lock/bin/uv pip compile pyproject.toml --extra build --extra dev -c requirements.lock $(LOCK_OPTIONS) -o requirements-dev.lock
 LOCK_OPTIONS := --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --no-strip-extras
 
 clean: ## Remove the environment and reports; no data.
-	rm -rf .venv .venv-lock build
+	rm -rf .venv build
 
 .venv/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \

@@ -55,8 +55,12 @@ MEND = "faults/test_kill.py::test_the_next_start_mends_a_kill"
 BROKEN, REAL = "integration/test_broken_input.py::", "integration/test_real_file.py::"
 PASSAGES, CLEANING = "unit/test_passages.py::", "unit/test_cleaning.py::"
 
+REFUSED, MONTHS = "gates/test_release.py::", "gates/test_closed_months.py::"
+AT_ONCE = "gates/test_at_once.py::"
+
 AUDIT, GATE, STAGING, STEP = "gates/audit.py", "gates/gate.py", "gates/staging.py", "gates/step.py"
 WORK_LIST, LAKE, INBOX = "gates/plan.py", "resources/lake.py", "resources/inbox.py"
+LEDGER = "gates/ledger.py"
 RELEASE, RAW = "assets/publicatie/release.py", "assets/snuffelfiets/raw.py"
 SHOWN = "assets/snuffelfiets/published.py"
 METHOD_CLEANING, METHOD_PASSAGES = "methods/snuffelfiets/cleaning.py", "methods/snuffelfiets/passages.py"
@@ -117,7 +121,13 @@ MUTANTS = (
         "if False:",
         PROMISES + "test_a_warning_that_cannot_be_evaluated_blocks_too",
     ),
-    Mutant("both_counts_agree", AUDIT, "if counted != result.unexpected:", "if False:", None),
+    Mutant(
+        "both_counts_agree",
+        AUDIT,
+        "if counted != result.unexpected:",
+        "if False:",
+        "gates/test_measures.py::test_counts_that_differ_close_the_gate",
+    ),
     Mutant(
         "examples_redacted",
         AUDIT,
@@ -148,7 +158,11 @@ MUTANTS = (
         FOREIGN + "[copy_the_last_stamp]",
     ),
     Mutant(
-        "data_change", LAKE, "elif self._changes_data(table, version):", "elif False:", FOREIGN + "[append]"
+        "data_change",
+        LAKE,
+        "elif self._changes_data(",
+        "elif False and self._changes_data(",
+        FOREIGN + "[append]",
     ),
     Mutant(
         "schema_change",
@@ -210,6 +224,28 @@ MUTANTS = (
         'if head is not None and head.stamp["gang"] == entry.gang:',
         "if False:",
         MEND + "[replacement-3]",
+    ),
+    # -- Processes at once.
+    Mutant(
+        "one_writer_a_table",
+        LAKE,
+        "with FileLock(file):",
+        "if True:",
+        AT_ONCE + "test_two_processes_at_one_table_take_turns",
+    ),
+    Mutant(
+        "mend_waits_its_turn",
+        GATE,
+        "with self.lake.lock(table):\n            self._mend(table)",
+        "if True:\n            self._mend(table)",
+        AT_ONCE + "test_mending_leaves_a_pass_that_goes_on_alone",
+    ),
+    Mutant(
+        "ledger_has_one_writer",
+        LEDGER,
+        "with self._lake.lock(TABLE):",
+        "if True:",
+        AT_ONCE + "test_two_tables_at_once_share_the_ledger",
     ),
     # -- The work list.
     Mutant(
@@ -290,17 +326,47 @@ MUTANTS = (
         BROKEN + "test_no_report_quotes_a_device_or_a_row",
     ),
     # -- The release, and what of an experiment may be shown.
-    Mutant("release_participants", RELEASE, "least = platform.settings.min_participants", "least = 0", None),
-    Mutant("release_open_months", RELEASE, "if m >= platform.first_open_month", "if False", None),
-    Mutant("release_status", RELEASE, "and r[status] in ABSENT", "and False", None),
-    Mutant("release_totals", RELEASE, "if left != right:", "if False:", None),
-    Mutant("closed_months", SHOWN, 'rows[rows["maand"] < step.first_open_month]', "rows", None),
+    Mutant(
+        "release_participants",
+        RELEASE,
+        "least = platform.settings.min_participants",
+        "least = 0",
+        REFUSED + "test_figures_on_too_few_people_are_refused[4]",
+    ),
+    Mutant(
+        "release_open_months",
+        RELEASE,
+        "if m >= platform.first_open_month",
+        "if False",
+        REFUSED + "test_figures_of_an_open_month_are_refused",
+    ),
+    Mutant(
+        "release_status",
+        RELEASE,
+        "and r[status] in ABSENT",
+        "and False",
+        REFUSED + "test_a_figure_that_its_status_calls_absent_is_refused[onderdrukt]",
+    ),
+    Mutant(
+        "release_totals",
+        RELEASE,
+        "if left != right:",
+        "if False:",
+        REFUSED + "test_tables_that_disagree_are_refused",
+    ),
+    Mutant(
+        "closed_months",
+        SHOWN,
+        'rows[rows["maand"] < step.first_open_month]',
+        "rows",
+        MONTHS + "test_open_months_are_not_published[pm25_cel]",
+    ),
     Mutant(
         "closed_months_overzicht",
         SHOWN,
         'is_closed = rows["maand"] < step.first_open_month',
         'is_closed = rows["maand"] != ""',
-        None,
+        MONTHS + "test_the_overview_shows_process_counts_of_open_months_and_no_figures",
     ),
     # -- Methods.
     Mutant(

@@ -253,13 +253,14 @@ class Lake:
         if chain is None or chain.version > version or chain.table_id != str(delta.metadata().id):
             chain = _Chain(table_id=str(delta.metadata().id))
         if chain.version < version:
-            for commit in _commits(delta, table, chain.version + 1, version):
-                self._extend(table, chain, commit)
+            for following in range(chain.version + 1, version + 1):
+                self._extend(table, chain, following)
         self._chains[table] = chain
         return chain
 
-    def _extend(self, table: str, chain: _Chain, commit: Mapping[str, Any]) -> None:
-        version = int(commit["version"])
+    def _extend(self, table: str, chain: _Chain, version: int) -> None:
+        actions = self._actions(table, version)
+        commit = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
         stamp = self._stamp_of(table, commit)
         if stamp is not None and stamp.get("ouder") == chain.stamped_version:
             for partition, provenance in stamp.get("partities", {}).items():
@@ -270,19 +271,28 @@ class Lake:
                 chain.foreign = {v: what for v, what in chain.foreign.items() if v not in stamp["hersteld"]}
                 chain.files = set(stamp["bestanden"])
             chain.stamp, chain.stamped_version = stamp, version
-        elif self._changes_data(table, version):
+        elif self._changes_data(table, version, actions):
             if not chain.foreign:
                 chain.last_good = chain.head() if chain.stamped_version >= 0 else None
             chain.foreign[version] = str(commit.get("operation", "unknown operation"))
         chain.version = version
 
-    def _changes_data(self, table: str, version: int) -> bool:
-        """Whether a commit changes rows or schema: told from its actions, since its name can say anything."""
+    def _actions(self, table: str, version: int) -> list[dict[str, Any]]:
+        """What a commit says it does, from the log itself.
+
+        Not from `DeltaTable.history`: that numbers the newest commits as if the table had been opened after
+        them, so that a commit of another process in between gives every commit the wrong version.
+        """
         log = self.folder(table) / "_delta_log" / f"{version:020d}.json"
-        actions = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line]
+        if not log.is_file():
+            raise UntrustedTable(f"{table}: its log lacks version {version}")
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line]
+
+    def _changes_data(self, table: str, version: int, actions: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a commit changes rows or schema: told from its actions, since its name can say anything."""
         if any("metaData" in a or "protocol" in a for a in actions):
             return True
-        files = [a.get("add") or a.get("remove") for a in actions if "add" in a or "remove" in a]
+        files = [a.get("add") or a["remove"] for a in actions if "add" in a or "remove" in a]
         if any(f.get("dataChange", True) or f.get("deletionVector") for f in files):
             return True
         if not files:
@@ -295,18 +305,6 @@ class Lake:
             [a["remove"] for a in actions if "remove" in a],
             [a["add"] for a in actions if "add" in a],
         )
-
-
-def _commits(delta: DeltaTable, table: str, first: int, last: int) -> list[dict[str, Any]]:
-    """The commits of these versions, oldest first; UntrustedTable when one is not in the log any more."""
-    wanted = range(first, last + 1)
-    found = {int(c["version"]): c for c in delta.history(len(wanted))}
-    if first not in found:
-        # Counted from the newest, and that is a later one: another process wrote in the meantime.
-        found = {int(c["version"]): c for c in delta.history()}
-    if missing := [v for v in wanted if v not in found]:
-        raise UntrustedTable(f"{table}: its log lacks version {missing[0]}")
-    return [found[v] for v in wanted]
 
 
 def _rows(delta: DeltaTable) -> int:

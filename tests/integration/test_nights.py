@@ -88,6 +88,33 @@ def test_ten_nights_in_any_order_make_the_tables_of_one(
     assert toolbox.differing(figures(in_one_night), figures(after)) == []
 
 
+def test_a_first_day_without_a_usable_row_waits_for_the_others_of_its_night(
+    real_text: str, tmp_path: Path
+) -> None:
+    """A table may not begin empty: what was refused for that is tried again when other days are in."""
+    header, rows = toolbox.csv_rows(real_text)
+    error, clocks = (
+        header.index("error_code"),
+        [header.index(f"{c}_timestamp") for c in ("recording", "receive")],
+    )
+    broken = [[*r] for r in rows if r[clocks[0]] < "2024-11-12"]
+    for row in broken:
+        row[error] = "512"
+        for clock in clocks:
+            row[clock] = f"2024-10-01{row[clock][10:]}"
+    home = tmp_path / "home"
+    # The first of a month: the day before it borders on it, and is a range of days of its own, without rows.
+    toolbox.drop(home, "1 oktober.csv", toolbox.csv_text(header, broken))
+    toolbox.drop(home, "november.csv", real_text)
+    platform = platform_at(home, ADVANCING[-1])
+    came_to = toolbox.direct_night(platform)
+    assert "2024-10-01" in came_to.held_back[CLEANED]
+    assert platform.plan().pending() == []
+    overview = toolbox.published(platform)["snuffelfiets_overzicht"].set_index("maand")
+    assert overview["metingen_in_quarantaine"].to_dict() == {"2024-10": len(broken), "2024-11": 296}
+    assert overview["metingen_bruikbaar"].to_dict() == {"2024-10": 0, "2024-11": 2567}
+
+
 def test_the_comparison_sees_the_smallest_difference(in_one_night: toolbox.Standing) -> None:
     rides = in_one_night.tables["snuffelfiets/cleaned/ritten"]
     altered = rides.assign(
