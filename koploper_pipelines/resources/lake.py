@@ -260,7 +260,7 @@ class Lake:
 
     def _extend(self, table: str, chain: _Chain, version: int) -> None:
         actions = self._actions(table, version)
-        commit = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+        commit: Mapping[str, Any] = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
         stamp = self._stamp_of(table, commit)
         if stamp is not None and stamp.get("ouder") == chain.stamped_version:
             for partition, provenance in stamp.get("partities", {}).items():

@@ -9,6 +9,7 @@ truth of the simulation. Nothing is known here of the tables in between.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -508,7 +509,7 @@ def with_classes(rides: pd.DataFrame) -> pd.DataFrame:
     """The classes that each ride belongs to."""
 
     def classes(values: pd.Series, edges: list[int]) -> pd.Series:
-        names = [f"{a:02d}-{b:02d}" for a, b in zip(edges, edges[1:], strict=False)] + [f"{edges[-1]:02d}+"]
+        names = [f"{a:02d}-{b:02d}" for a, b in itertools.pairwise(edges)] + [f"{edges[-1]:02d}+"]
         return pd.cut(values, [*edges, np.inf], right=False, labels=names).astype("str")
 
     lasted = (rides["einde_op"] - rides["start_op"]).dt.total_seconds()
@@ -521,7 +522,7 @@ def with_classes(rides: pd.DataFrame) -> pd.DataFrame:
 
 
 def outside_zones(riding: pd.DataFrame, rides: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
-    """Riding rows of rides outside the shifted circles round their ends, with cell, municipality and month."""
+    """Riding rows outside the shifted circles round the ends of rides, with cell, municipality and month."""
     rows = riding.merge(
         rides[["apparaat", "start_op", "einde_op", "maand", "meetdag"]].rename(columns={"meetdag": "ritdag"}),
         on=["apparaat", "start_op"],

@@ -6,7 +6,6 @@ import csv
 import io
 import itertools
 import json
-import random
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
