@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     import duckdb
 
 QUARANTINE = "__quarantaine"
-BEFORE_ANY = -1
-"""In the ledger: the version of a table that has none yet."""
 
 
 @dataclass(frozen=True)
@@ -386,11 +384,7 @@ class _Pass:
             file.parent.mkdir(parents=True, exist_ok=True)
             self.staged_file.replace(file)
         refused = list(held_back) or list(self.partitions)
-        entry = self._refusal(refused) | {"bron": self.offered.file}
-        if not held_back:
-            # What was refused for the table as a whole may pass once other partitions are in.
-            entry["versie"] = self.head.version if self.head else BEFORE_ANY
-        self.log([entry, *_entries(self.verdicts)])
+        self.log([self._refusal(refused) | {"bron": self.offered.file}, *_entries(self.verdicts)])
         return Outcome(self.gang, tuple(self.verdicts), None, held_back=tuple(refused))
 
     def _refusal(self, partitions: Sequence[str]) -> dict[str, Any]:

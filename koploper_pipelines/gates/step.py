@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.contracts import Contract
 from koploper_pipelines.gates.audit import Staged, Verdict, judge_rules, partition_sql
-from koploper_pipelines.gates.gate import BEFORE_ANY, QUARANTINE, Gate, Outcome, Passage
+from koploper_pipelines.gates.gate import QUARANTINE, Gate, Outcome, Passage
 from koploper_pipelines.gates.ledger import Ledger
 from koploper_pipelines.gates.measures import literal, needs_controls
 from koploper_pipelines.gates.plan import Plan, fingerprint
@@ -268,11 +268,8 @@ def refused_tonight(
     refusals = platform.ledger.read(
         f"tabel = {literal(table.path)} AND gebeurtenis = 'geweigerd' AND nacht = {literal(night)}"
     )
-    head = plan.head(table.path)
-    # A refusal for the table as a whole names its version, and holds for that version only.
-    holds = refusals["versie"].isna() | (refusals["versie"] == (head.version if head else BEFORE_ANY))
     before: dict[str, Any] = {}
-    for prints in refusals.loc[holds, "vingerafdrukken"].dropna():
+    for prints in refusals["vingerafdrukken"].dropna():
         before |= json.loads(prints)
     return [p for p in partitions if before.get(p) == json.loads(json.dumps(plan.provenance(table, p)))]
 

@@ -341,6 +341,26 @@ def test_a_first_write_cut_off_inside_leaves_no_table(tmp_path: Path) -> None:
     assert len(house.rows(TABLE)) == 20
 
 
+def test_a_gated_commit_while_the_table_is_being_verified_is_no_foreign_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that opened the table just before another process committed reads what it opened."""
+    reader, version, others = house.reopened(), DeltaTable.version, [rows(THIRD)]
+
+    def overtaken(delta: DeltaTable) -> int:
+        opened = version(delta)
+        if others:
+            assert house.admit(DAYS, others.pop()).passed
+        return opened
+
+    monkeypatch.setattr(DeltaTable, "version", overtaken)
+    head = reader.head(TABLE)
+    monkeypatch.undo()
+    assert (head.version, set(head.partitions)) == (2, {FIRST, SECOND})
+    assert reader.head(TABLE).version == 3
+    assert len(reader.rows(TABLE)) == 60
+
+
 # -- Repair and the work list ----------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import duckdb
+import pandas as pd
 import pytest
 import toolbox
 
@@ -88,28 +89,24 @@ def test_ten_nights_in_any_order_make_the_tables_of_one(
     assert toolbox.differing(figures(in_one_night), figures(after)) == []
 
 
-def test_a_first_day_without_a_usable_row_waits_for_the_others_of_its_night(
-    real_text: str, tmp_path: Path
-) -> None:
-    """A table may not begin empty: what was refused for that is tried again when other days are in."""
+def test_a_first_month_without_a_usable_row_waits_for_the_night_after(real_text: str, tmp_path: Path) -> None:
+    """A table may not begin empty, so a month of errors alone is refused until other months are in."""
     header, rows = toolbox.csv_rows(real_text)
-    error, clocks = (
-        header.index("error_code"),
-        [header.index(f"{c}_timestamp") for c in ("recording", "receive")],
-    )
-    broken = [[*r] for r in rows if r[clocks[0]] < "2024-11-12"]
+    error = header.index("error_code")
+    clocks = [header.index(f"{clock}_timestamp") for clock in ("recording", "receive")]
+    broken = [[*row] for row in rows if row[clocks[0]] < "2024-11-12"]
     for row in broken:
         row[error] = "512"
         for clock in clocks:
             row[clock] = f"2024-10-01{row[clock][10:]}"
     home = tmp_path / "home"
-    # The first of a month: the day before it borders on it, and is a range of days of its own, without rows.
     toolbox.drop(home, "1 oktober.csv", toolbox.csv_text(header, broken))
     toolbox.drop(home, "november.csv", real_text)
     platform = platform_at(home, ADVANCING[-1])
-    came_to = toolbox.direct_night(platform)
-    assert "2024-10-01" in came_to.held_back[CLEANED]
-    assert platform.plan().pending() == []
+    first = toolbox.direct_night(platform)
+    assert "2024-10-01" in first.held_back[CLEANED]
+    second = toolbox.direct_night(platform)
+    assert (second.held_back, platform.plan().pending()) == ({}, [])
     overview = toolbox.published(platform)["snuffelfiets_overzicht"].set_index("maand")
     assert overview["metingen_in_quarantaine"].to_dict() == {"2024-10": len(broken), "2024-11": 296}
     assert overview["metingen_bruikbaar"].to_dict() == {"2024-10": 0, "2024-11": 2567}
@@ -260,6 +257,6 @@ def die_at(home: str, now: str, write: int) -> None:
     toolbox.direct_night(platform)
 
 
-def figures(standing: toolbox.Standing) -> dict[str, object]:
+def figures(standing: toolbox.Standing) -> dict[str, pd.DataFrame]:
     """The published tables of the experiment."""
     return {n: t for n, t in standing.published.items() if n.startswith(toolbox.EXPERIMENT)}

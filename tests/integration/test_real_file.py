@@ -98,7 +98,7 @@ def own_verdicts(raw: pd.DataFrame, warm_up: int = 5) -> pd.Series:
     """The rules of cleaning as far as this file meets them, written down once more, row by row."""
     rows = raw.assign(moment=pd.to_datetime(raw["recording_timestamp"])).sort_values(["entity_id", "moment"])
     verdicts, device, since_failure, failed_at = {}, None, 0, pd.Timestamp(0)
-    for row in rows.itertuples():
+    for row in toolbox.records(rows):
         if row.entity_id != device:
             device, since_failure = row.entity_id, warm_up
         since_failure += 1
@@ -199,7 +199,7 @@ def test_pm25_gemeente_is_suppressed_whole_since_all_riding_was_in_one_municipal
     shown = scenario.first.published["snuffelfiets_pm25_gemeente"]
     assert len(shown) == 27
     assert (shown["pm25_ug_m3_status"] == "onderdrukt").all()
-    blank = [c for c in shown if c.startswith(("pm25", "aantal")) and not c.endswith("_status")]
+    blank = [c for c in map(str, shown) if c.startswith(("pm25", "aantal")) and not c.endswith("_status")]
     assert shown[blank].isna().all(axis=None)
 
 

@@ -185,6 +185,16 @@ def differing(left: Mapping[str, pd.DataFrame], right: Mapping[str, pd.DataFrame
     return sorted(left.keys() ^ right.keys()) + sorted(t for t in both if not left[t].equals(right[t]))
 
 
+def records(rows: pd.DataFrame) -> list[Any]:
+    """The rows, with the columns as attributes."""
+    return list(rows.itertuples())
+
+
+def pairs(rows: pd.DataFrame) -> set[Any]:
+    """The rows as plain tuples."""
+    return set(rows.itertuples(index=False, name=None))
+
+
 def versions(platform: Platform) -> dict[str, int]:
     """Newest version of every table in the lake."""
     return {p: platform.lake.head(p).version for p in platform.tables if platform.lake.exists(p)}
