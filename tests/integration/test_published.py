@@ -328,9 +328,10 @@ def test_the_municipality_of_most_riding_is_near_the_truth_after_bias(autumn: Au
 def test_rides_and_kilometres_are_those_that_were_ridden(autumn: Autumn) -> None:
     truth = autumn.truth_of("ritten")
     truth["maand"] = local(truth["vertrek_utc"]).dt.strftime("%Y-%m")
+    truth[["afstand_km", "rijtijd_uur"]] = truth[["afstand_m", "rijtijd_s"]] / [1000, 3600]
     ridden = truth.groupby("maand").agg(
-        ritten=("rit", "size"), afstand_km=("afstand_m", "sum"), rijtijd_uur=("rijtijd_s", "sum")
-    ) / {"ritten": 1, "afstand_km": 1000, "rijtijd_uur": 3600}
+        ritten=("rit", "size"), afstand_km=("afstand_km", "sum"), rijtijd_uur=("rijtijd_uur", "sum")
+    )
     overview = autumn.after["snuffelfiets_overzicht"].set_index("maand")[list(ridden)]
     share = (overview / ridden).loc[CLOSED]
     # Lost packets, no fix and short rides take away; pauses under ten minutes join two rides.
@@ -497,7 +498,8 @@ def riding_rows(measurements: pd.DataFrame, pause_min: float = 10) -> pd.DataFra
     rows = rows[is_riding.to_numpy(bool)]
     pause = rows["vorige_op"] - rows.groupby("apparaat")["opgenomen_op"].shift()
     starts = rows["vorige_op"].where(~(pause <= pd.Timedelta(minutes=pause_min)))
-    return rows.assign(start_op=starts.ffill())
+    made: pd.DataFrame = rows.assign(start_op=starts.ffill())
+    return made
 
 
 def rides_of(riding: pd.DataFrame) -> pd.DataFrame:
