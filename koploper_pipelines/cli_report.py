@@ -23,7 +23,6 @@ from koploper_pipelines.gates.audit import REDACTED
 from koploper_pipelines.gates.plan import ranges
 from koploper_pipelines.resources.inbox import REFUSED, dropped_files
 from koploper_pipelines.resources.lake import NoTable, UntrustedTable
-from koploper_pipelines.resources.warehouse import WarehouseError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -53,7 +52,7 @@ def status(platform: Platform, instance: dg.DagsterInstance) -> Said:
     return {
         "home": str(platform.settings.home),
         "published": published_at(platform),
-        **_release_now(platform),
+        "release": _release(platform),
         "last_night": _last_night(instance),
         "tables": [
             _table_status(platform, instance, table, last, pending.get(table.path))
@@ -120,15 +119,12 @@ def _pending_counts(platform: Platform) -> dict[str, int | None]:
     return counts
 
 
-def _release_now(platform: Platform) -> Said:
-    """The release that readers see, or why it cannot be told: everything else can be told without it."""
-    try:
-        current = platform.warehouse.current()
-        made = [r for r in platform.warehouse.releases() if r.release_id == current]
-    except WarehouseError as error:
-        return {"release": None, "warehouse_problem": str(error)}
-    release = {"id": current, "made_at": _iso(made[0].made_at), "status": made[0].status} if made else None
-    return {"release": release, "warehouse_problem": None}
+def _release(platform: Platform) -> Said | None:
+    current = platform.warehouse.current()
+    made = [r for r in platform.warehouse.releases() if r.release_id == current]
+    if not made:
+        return None
+    return {"id": current, "made_at": _iso(made[0].made_at), "status": made[0].status}
 
 
 def _last_night(instance: dg.DagsterInstance) -> Said | None:
@@ -310,7 +306,7 @@ def night(platform: Platform, name: str, ran: Sequence[Ran], refused_before: Ite
             for path, row in made.iterrows()
         ],
         "refused_files": [_refused_file(f) for f in sorted(refused_files(platform) - set(refused_before))],
-        **_release_now(platform),
+        "release": _release(platform),
         "published": published_at(platform),
     }
 
@@ -624,10 +620,7 @@ def _by_layer(row: Said) -> tuple[int, str]:
     return LAYERS.index(row["layer"]), row["table"]
 
 
-def _release_words(said: Said) -> str:
-    if said["warehouse_problem"]:
-        return f"unknown: {said['warehouse_problem']}"
-    release = said["release"]
+def _release_words(release: Said | None) -> str:
     return f"{release['id']} ({release['status']})" if release else "none yet"
 
 
