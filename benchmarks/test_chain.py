@@ -54,7 +54,7 @@ def _measure(tmp_path: Path, rows: int, days: int) -> tuple[float, float]:
         tmp_path / "waarheid",
         last_day=date(2026, 9, 30),
         days=days,
-        devices=60,
+        participants=60,
         seed=1,
         rows=rows,
         files_per="alles",

@@ -13,11 +13,9 @@ import importlib
 import json
 import os
 import pkgutil
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from koploper_pipelines.gates.step import Platform
     from koploper_pipelines.gates.table import GatedTable
     from koploper_pipelines.settings import Settings
+    from koploper_pipelines.simulation import Simulator
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,8 +37,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Raw data of experiments to tables that can be trusted, with a quality gate on every step.",
 )
-DEMO_DEVICES = 60
-DEMO_SEED = 2026
 FIRST_DAY = date(2018, 1, 1)
 """First measurement day that the platform knows."""
 SECRET_SETTINGS = ("key", "warehouse_url")
@@ -107,7 +104,12 @@ def rebuild(home: Home = None, experiment: OneExperiment = None) -> None:
 def simulate(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Whose raw files to write.")],
     days: Annotated[int, typer.Option(min=1, max=3_660, help="Number of measurement days.")] = 30,
-    devices: Annotated[int, typer.Option(min=1, max=10_000, help="Number of devices.")] = DEMO_DEVICES,
+    participants: Annotated[
+        int | None,
+        typer.Option(
+            "--participants", "--devices", min=1, max=10_000, help="Number of devices, players or citizens."
+        ),
+    ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Number of raw rows to aim at.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")] = 1,
     last_day: Annotated[
@@ -124,11 +126,11 @@ def simulate(
     inbox = platform.settings.inbox / experiment
     truth = _simulated(platform, experiment) / f"seed-{seed}"
     try:
-        made = _simulator(experiment)(
-            inbox, truth, last_day=last, days=days, devices=devices, rows=rows, seed=seed
+        made = _simulator(experiment).simulate(
+            inbox, truth, last_day=last, days=days, participants=participants, rows=rows, seed=seed
         )
     except ValueError as error:
-        _wrong("--days, --devices or --rows", str(error))
+        _wrong("--days, --participants or --rows", str(error))
     typer.echo(f"{made.rows} raw rows in {len(made.files)} files in {inbox}")
     typer.echo(f"the truth behind them in {truth}")
     typer.echo("to make tables of them: koploper refresh")
@@ -379,9 +381,8 @@ def _simulators() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(simulation.__path__)]
 
 
-def _simulator(experiment: str) -> Callable[..., Any]:
-    module = importlib.import_module(f"koploper_pipelines.simulation.{experiment}")
-    return cast("Callable[..., Any]", module.simulate)
+def _simulator(experiment: str) -> Simulator:
+    return cast("Simulator", importlib.import_module(f"koploper_pipelines.simulation.{experiment}"))
 
 
 def _simulated(platform: Platform, experiment: str) -> Path:
@@ -391,31 +392,40 @@ def _simulated(platform: Platform, experiment: str) -> Path:
 
 def _simulate_demo(platform: Platform) -> None:
     """Deliver the demo's raw files to the inbox: two closed months and an open one, once in a home."""
-    for experiment in _simulators():
-        folder = _simulated(platform, experiment)
-        marker = folder / "demo.json"
+    markers = {e: _simulated(platform, e) / "demo.json" for e in _simulators()}
+    _refuse_other_data(platform, [e for e, marker in markers.items() if not marker.is_file()])
+    for experiment, marker in markers.items():
         if marker.is_file():
             made = json.loads(marker.read_text(encoding="utf-8"))
         else:
-            _refuse_other_data(platform, experiment)
-            made = {**_demo_days(platform), "devices": DEMO_DEVICES, "seed": DEMO_SEED, "delivered": False}
+            made = {**_demo_days(platform), "delivered": False}
             # Before the files, so that what a kill leaves of them is known to be the demo's.
-            folder.mkdir(parents=True, exist_ok=True)
+            marker.parent.mkdir(parents=True, exist_ok=True)
             marker.write_text(json.dumps(made, indent=2), encoding="utf-8")
-        said = f"{experiment}: simulated data of {made['devices']} devices, {made['first']} to {made['last']}"
+        said = f"{experiment}: simulated data of {made['first']} to {made['last']}"
         if made["delivered"]:
             typer.echo(f"{said}, were delivered before")
             continue
-        rows = _deliver(platform, experiment, made)
+        inbox = platform.settings.inbox / experiment
+        delivered = _simulator(experiment).demo(
+            inbox,
+            marker.parent,
+            first=date.fromisoformat(made["first"]),
+            last=date.fromisoformat(made["last"]),
+            now=platform.clock.now(),
+        )
         marker.write_text(json.dumps({**made, "delivered": True}, indent=2), encoding="utf-8")
-        typer.echo(f"{said}: {rows} rows in {platform.settings.inbox / experiment}")
+        typer.echo(f"{said}: {delivered.rows} rows in {inbox}")
 
 
-def _refuse_other_data(platform: Platform, experiment: str) -> None:
-    """The demo's invented rides must never stand among real ones."""
-    inbox = platform.settings.inbox / experiment
-    landed = [t.path for t in platform.tables.values() if t.lands and platform.lake.exists(t.path)]
-    if landed or (inbox.is_dir() and any(inbox.iterdir())):
+def _refuse_other_data(platform: Platform, without_demo: Collection[str]) -> None:
+    """The demo's invented data must never stand among real ones."""
+    landed = {
+        t.contract.experiment for t in platform.tables.values() if t.lands and platform.lake.exists(t.path)
+    }
+    inboxes = {e: platform.settings.inbox / e for e in without_demo}
+    waiting = {e for e, inbox in inboxes.items() if inbox.is_dir() and any(inbox.iterdir())}
+    if (landed | waiting).intersection(without_demo):
         _wrong("--home", f"{platform.settings.home} holds other data; give the demo a folder of its own")
 
 
@@ -426,40 +436,3 @@ def _demo_days(platform: Platform) -> dict[str, str]:
     ends = (opened + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     last = min(platform.clock.today() - timedelta(days=1), ends)
     return {"first": first.isoformat(), "last": last.isoformat()}
-
-
-def _deliver(platform: Platform, experiment: str, made: dict[str, Any]) -> int:
-    """Simulate, and put what has been received by now in the inbox, one file a month; number of rows."""
-    folder = _simulated(platform, experiment)
-    scratch, inbox = folder / "per_dag", platform.settings.inbox / experiment
-    first, last = date.fromisoformat(made["first"]), date.fromisoformat(made["last"])
-    shutil.rmtree(scratch, ignore_errors=True)
-    simulated = _simulator(experiment)(
-        scratch,
-        folder / f"seed-{made['seed']}",
-        last_day=last,
-        days=(last - first).days + 1,
-        devices=made["devices"],
-        seed=made["seed"],
-        files_per="dag",
-    )
-    today = platform.clock.now().date().isoformat()
-    # What arrives late is on its way still: the files of days of receipt to come are not there yet.
-    received = [file for file in simulated.files if file.stem[-10:] < today]
-    inbox.mkdir(parents=True, exist_ok=True)
-    rows = sum(_joined(list(files), inbox) for _, files in groupby(received, key=lambda f: f.stem[:-3]))
-    shutil.rmtree(scratch)
-    return rows
-
-
-def _joined(files: list[Path], folder: Path) -> int:
-    """One CSV file of several with the same header; number of data rows."""
-    unfinished = folder / f"{files[0].stem[:-3]}.csv.part"
-    rows = 0
-    with unfinished.open("wb") as joined:
-        for number, file in enumerate(files):
-            header, *lines = file.read_bytes().splitlines(keepends=True)
-            joined.writelines(lines if number else [header, *lines])
-            rows += len(lines)
-    unfinished.rename(unfinished.with_suffix(""))
-    return rows

@@ -115,6 +115,13 @@ MUTANTS = (
         CLOSED_GATE + "[rijen]",
     ),
     Mutant(
+        "totals_of_the_days_in_hand",
+        GATE,
+        "if self.contract.partition is None or self.passage.append:",
+        "if True:",
+        PROMISES + "test_control_totals_hold_for_the_days_in_hand",
+    ),
+    Mutant(
         "not_evaluable_closes",
         AUDIT,
         "if not self.evaluable:",
@@ -209,8 +216,8 @@ MUTANTS = (
     Mutant(
         "mend_ends_a_pass",
         GATE,
-        'open_passes[~open_passes["gang"].isin(ended)]',
-        "open_passes[:0]",
+        "in self.ledger.open_passes(table):",
+        "in []:",
         QUARANTINE_READ,
     ),
     Mutant(
@@ -224,6 +231,28 @@ MUTANTS = (
         'if head is not None and head.stamp["gang"] == entry.gang:',
         "if False:",
         MEND + "[replacement-3]",
+    ),
+    Mutant(
+        "verdicts_before_rows",
+        GATE,
+        '{"gebeurtenis": "begonnen", "bron": self.offered.file}, *_entries(self.verdicts)]',
+        '{"gebeurtenis": "begonnen", "bron": self.offered.file}]',
+        PROMISES + "test_the_verdicts_on_committed_rows_are_known_whatever_happens_next",
+    ),
+    # -- Repair.
+    Mutant(
+        "repaired_with_its_quarantine",
+        LAKE,
+        "**good.stamp,",
+        "**chain.stamp,",
+        TRUST + "test_a_commit_that_slips_in_while_a_gate_works_is_found",
+    ),
+    Mutant(
+        "repaired_with_its_files",
+        LAKE,
+        'chain.files = set(stamp["bestanden"])',
+        "pass",
+        TRUST + "test_a_file_that_a_repair_took_away_can_be_delivered_again",
     ),
     # -- Processes at once.
     Mutant(

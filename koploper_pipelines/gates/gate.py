@@ -135,23 +135,17 @@ class Gate:
     def _mend(self, table: str) -> None:
         for left in self.lake.staging.glob(f"{_file_name(table)}.*.parquet"):
             left.unlink()
-        open_passes = self.ledger.read(
-            f"tabel = '{table}' AND gebeurtenis IN ('begonnen', 'gereed', 'geweigerd', 'afgebroken')"
-        )
-        ended = set(open_passes.loc[open_passes["gebeurtenis"] != "begonnen", "gang"])
-        for entry in open_passes[~open_passes["gang"].isin(ended)].itertuples():
+        for begun in self.ledger.open_passes(table):
             head, quarantine = self.head(table), self.head(table + QUARANTINE)
-            if head is not None and head.stamp["gang"] == entry.gang:
+            if head is not None and head.stamp["gang"] == begun["gang"]:
                 event: dict[str, Any] = {"gebeurtenis": "gereed", "versie": head.version}
                 event |= {k: head.stamp[k] for k in ("rijen_in", "rijen", "rijen_in_quarantaine")}
             else:
-                if quarantine is not None and quarantine.stamp["gang"] == entry.gang:
+                if quarantine is not None and quarantine.stamp["gang"] == begun["gang"]:
                     self._undo_quarantine(table, head, quarantine)
                 event = {"gebeurtenis": "afgebroken"}
-            event |= {"gang": entry.gang, "tabel": table, "run_id": entry.run_id, "nacht": entry.nacht}
-            self.ledger.append(
-                self.clock.now(), [event | {"toelichting": "afgesloten bij een volgende start"}]
-            )
+            event |= {**begun, "toelichting": "afgesloten bij een volgende start"}
+            self.ledger.append(self.clock.now(), [event])
 
     def _undo_quarantine(self, table: str, head: Head | None, quarantine: Head) -> None:
         named = head.stamp["quarantaine"] if head else None

@@ -20,6 +20,9 @@ COMPACT_EVERY = 20
 """Commits after which the small files are merged: each pass reads the ledger, at a cost a file."""
 
 Event = Literal["begonnen", "regel", "gereed", "geweigerd", "afgebroken"]
+ENDS: tuple[Event, ...] = ("gereed", "geweigerd", "afgebroken")
+PASS = ("gang", "tabel", "run_id", "nacht")
+"""What identifies a pass."""
 
 FIELDS: Mapping[str, str] = {
     # The order of the entries: moments do not give it, since a clock may stand still or be set back.
@@ -70,13 +73,29 @@ class Ledger:
         schema = pa.schema([(name, types[kind]) for name, kind in FIELDS.items()])
         with self._lake.lock(TABLE):
             before = self._lake.head(TABLE).stamped_version if self._lake.exists(TABLE) else -1
-            stamp = {"gang": "grootboek", "ouder": before, "partities": {}}
+            stamp = {"gang": "grootboek", "ouder": before, "partities": {}, "open": self._open_after(entries)}
             shared = {**dict.fromkeys(FIELDS), "volgnummer": before + 1, "tijd": moment}
             rows = [{**shared, **e} for e in entries]
             table = pa.Table.from_pylist(rows, schema=schema)
             version = self._lake.commit(TABLE, table, stamp, partition=None, replace=None)
             if version and version % COMPACT_EVERY == 0:
                 self._lake.compact(TABLE, stamp | {"ouder": version})
+
+    def open_passes(self, table: str) -> list[dict[str, Any]]:
+        """Passes over a table that began and did not end: gang, tabel, run_id and nacht of each.
+
+        Asked at every pass, so told by the stamp of the newest commit and not by reading the entries.
+        Raises UntrustedTable when something else wrote to the ledger.
+        """
+        return [p for p in self._open() if p["tabel"] == table]
+
+    def _open(self) -> list[dict[str, Any]]:
+        return list(self._lake.head(TABLE).stamp["open"]) if self._lake.exists(TABLE) else []
+
+    def _open_after(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        ended = {e["gang"] for e in entries if e["gebeurtenis"] in ENDS}
+        begun = [{k: e[k] for k in PASS} for e in entries if e["gebeurtenis"] == "begonnen"]
+        return [p for p in [*self._open(), *begun] if p["gang"] not in ended]
 
     def last_verdicts(self, table: str) -> pd.DataFrame:
         """The newest entry of each rule of a table."""

@@ -22,9 +22,11 @@ Truth files (Parquet, in `truth`):
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -40,6 +42,8 @@ from scipy.signal import lfilter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
 
+from koploper_pipelines.simulation import Simulated
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -47,6 +51,8 @@ FilesPer = Literal["dag", "week", "maand", "alles"]
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 FIRST_ID = 41_000_000
+DEVICES = 60
+DEMO_SEED = 2026
 
 # --- the world -----------------------------------------------------------------------------------------
 
@@ -177,21 +183,6 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Simulated:
-    """What a simulation wrote.
-
-    Attributes:
-        files: the CSV files in the inbox, by name, which is the order of receipt.
-        truth: the folder of Parquet files with the truth.
-        rows: the number of raw rows over all CSV files.
-    """
-
-    files: tuple[Path, ...]
-    truth: Path
-    rows: int
-
-
-@dataclass(frozen=True)
 class _Firmware:
     """What differs by firmware: sampling interval (s), zero runs, ratios and units of PM."""
 
@@ -290,7 +281,7 @@ def simulate(
     *,
     last_day: date,
     days: int,
-    devices: int,
+    participants: int | None = None,
     seed: int,
     rows: int | None = None,
     files_per: FilesPer = "maand",
@@ -305,14 +296,14 @@ def simulate(
         truth: folder for the Parquet files, outside `inbox`.
         last_day: last measurement day (Europe/Amsterdam).
         days: number of measurement days.
-        devices: number of devices.
+        participants: number of devices.
         seed: seed of all randomness.
         rows: number of raw rows to aim at (within 5% from 2,000 rows up); without it, the activity of Q1
             2024, about 115 rows per device and day.
         files_per: the period of receipt (UTC) that one file holds.
 
     Returns:
-        The files written and their number of rows.
+        The files written, by name, which is the order of receipt, and their number of rows.
 
     Raises:
         ValueError: if `truth` lies inside `inbox`, a number is not positive, or these devices cannot make
@@ -320,8 +311,9 @@ def simulate(
     """
     if truth.resolve().is_relative_to(inbox.resolve()):
         raise ValueError("the truth must not lie in the inbox")
+    devices = DEVICES if participants is None else participants
     if min(days, devices, 1 if rows is None else rows) < 1:
-        raise ValueError("days, devices and rows must be positive")
+        raise ValueError("days, participants and rows must be positive")
     rng = np.random.default_rng(seed)
     world = _world(rng, last_day, days)
     fleet = _fleet(rng, devices)
@@ -340,6 +332,43 @@ def simulate(
     _write_truth(truth, ids, samples.take(order), fault, rides, fleet, world)
     files = tuple(_write_files(inbox, ids, raw, delivery.receive_s, order, files_per))
     return Simulated(files=files, truth=truth, rows=len(order))
+
+
+def demo(inbox: Path, folder: Path, *, first: date, last: date, now: datetime) -> Simulated:
+    """Write to `inbox`, one file a month, what was received before the day of `now`.
+
+    What arrives late is on its way still: days of receipt to come are not in the files. The truth goes below
+    `folder`.
+    """
+    scratch = folder / "per_dag"
+    shutil.rmtree(scratch, ignore_errors=True)
+    made = simulate(
+        scratch,
+        folder / f"seed-{DEMO_SEED}",
+        last_day=last,
+        days=(last - first).days + 1,
+        participants=DEVICES,
+        seed=DEMO_SEED,
+        files_per="dag",
+    )
+    received = [file for file in made.files if file.stem[-10:] < now.date().isoformat()]
+    inbox.mkdir(parents=True, exist_ok=True)
+    months = [list(files) for _, files in groupby(received, key=lambda f: f.stem[:-3])]
+    joined = [_joined(files, inbox) for files in months]
+    shutil.rmtree(scratch)
+    return Simulated(tuple(f for f, _ in joined), made.truth, sum(rows for _, rows in joined))
+
+
+def _joined(files: list[Path], folder: Path) -> tuple[Path, int]:
+    """One CSV file of several with the same header, and its number of data rows."""
+    unfinished = folder / f"{files[0].stem[:-3]}.csv.part"
+    rows = 0
+    with unfinished.open("wb") as joined:
+        for number, file in enumerate(files):
+            header, *lines = file.read_bytes().splitlines(keepends=True)
+            joined.writelines(lines if number else [header, *lines])
+            rows += len(lines)
+    return unfinished.rename(unfinished.with_suffix("")), rows
 
 
 # --- air and weather -----------------------------------------------------------------------------------

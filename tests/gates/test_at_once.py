@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from gatehouse import House, Row, column, contract, processes
 
+from koploper_pipelines.gates.ledger import TABLE as LEDGER
 from koploper_pipelines.resources.lake import Lake
 
 TABLE, DAY = "proef/cleaned/dagen", "2024-03-01"
@@ -56,6 +57,15 @@ def slow_pass(home: str, value: float, between: str, until: str = "") -> None:
 
 
 def several_passes(home: str, name: str) -> None:
+    """Passes that hesitate before each entry in the ledger: long enough for another process to come first."""
+    commit = Lake.commit
+
+    def hesitant(lake: Lake, table: str, *args: Any, **options: Any) -> int:
+        if table == LEDGER:
+            time.sleep(SHORT_S / 5)
+        return commit(lake, table, *args, **options)
+
+    Lake.commit = hesitant  # type: ignore[method-assign, assignment]
     told = contract(f"proef/raw/{name}", {"nr": column("integer", key=True)})
     for i in range(4):
         assert House(Path(home)).admit(told, [{"nr": i}]).passed

@@ -350,6 +350,29 @@ def test_the_quarantine_that_is_read_belongs_to_the_version_that_is_read(
     assert reader.unfinished(TABLE) == 0
 
 
+def test_the_verdicts_on_committed_rows_are_known_whatever_happens_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that is cut off right after its rows were committed has told what every rule said of them."""
+    append = house.platform.ledger.append
+
+    def cut_off(moment: Any, entries: Any) -> None:
+        if any(e["gebeurtenis"] == "gereed" for e in entries):
+            raise OSError("disk full")
+        append(moment, entries)
+
+    monkeypatch.setattr(house.platform.ledger, "append", cut_off)
+    with pytest.raises(OSError, match="disk full"):
+        house.admit(DAYS, rows([THIRD], 60.0, 10))
+    fresh = house.reopened()
+    fresh.platform.gate.mend(TABLE)
+    assert (fresh.version(TABLE), fresh.unfinished(TABLE)) == (1, 0)
+    said = {
+        e["regel"]: e["is_geslaagd"] for e in fresh.platform.ledger.last_verdicts(TABLE).to_dict("records")
+    }
+    assert said == {r.name: r.name != "som_laag" for r in DAYS.rules}
+
+
 # -- Privacy -------------------------------------------------------------------------------------------------
 
 

@@ -167,7 +167,7 @@ def test_night_with_failures_says_what_failed_why_and_where_it_waits(home: Path,
 
 def in_wrong_unit(scratch: Path, target: Path, day: date) -> None:
     """A day on which every PM2.5 is above 100: the unit of another firmware."""
-    simulated = simulate(scratch / "inbox", scratch / "truth", last_day=day, days=1, devices=8, seed=5)
+    simulated = simulate(scratch / "inbox", scratch / "truth", last_day=day, days=1, participants=8, seed=5)
     rows = pd.concat(pd.read_csv(file, dtype=str) for file in simulated.files)
     rows[["pm1_0", "pm2_5", "pm10"]] = ["11000", "12000", "13000"]
     rows[["version_major", "version_minor"]] = ["2", "3"]
@@ -450,7 +450,7 @@ def test_demo_covers_two_closed_months_and_an_open_one(
 
 @pytest.fixture
 def short_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "DEMO_DEVICES", 4)
+    monkeypatch.setattr("koploper_pipelines.simulation.snuffelfiets.DEVICES", 4)
     monkeypatch.setattr(cli, "_demo_days", lambda platform: {"first": FIRST, "last": LAST})
 
 

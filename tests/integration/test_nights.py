@@ -23,8 +23,9 @@ import pandas as pd
 import pytest
 import toolbox
 
+from koploper_pipelines.automation.night import FETCH, RANGE_START, next_run
 from koploper_pipelines.contracts import Expectation, Rule
-from koploper_pipelines.gates.step import Platform
+from koploper_pipelines.gates.step import Platform, run_table
 from koploper_pipelines.methods.snuffelfiets import cleaning
 
 pytestmark = toolbox.WARNINGS_OF_OTHERS
@@ -37,7 +38,7 @@ NIGHTS_LATER = (0, 1, 2, 3, 4, 6, 9, 12, 17, 20)
 """The month closes between the ninth night and the tenth."""
 ADVANCING = tuple(FIRST_NIGHT + timedelta(days=n) for n in NIGHTS_LATER)
 STANDING_STILL = (ADVANCING[-1],) * 10
-CLEANED = "snuffelfiets/cleaned/metingen"
+RAW, CLEANED = "snuffelfiets/raw/metingen", "snuffelfiets/cleaned/metingen"
 KILLED = 9
 WRITES_A_NIGHT = 45
 """A night in which every table changes makes a few more commits than this."""
@@ -89,27 +90,39 @@ def test_ten_nights_in_any_order_make_the_tables_of_one(
     assert toolbox.differing(figures(in_one_night), figures(after)) == []
 
 
-def test_a_first_month_without_a_usable_row_waits_for_the_night_after(real_text: str, tmp_path: Path) -> None:
-    """A table may not begin empty, so a month of errors alone is refused until other months are in."""
+def test_days_that_only_border_on_landed_ones_come_last_since_no_table_may_begin_empty(
+    real_text: str, tmp_path: Path
+) -> None:
     header, rows = toolbox.csv_rows(real_text)
-    error = header.index("error_code")
-    clocks = [header.index(f"{clock}_timestamp") for clock in ("recording", "receive")]
-    broken = [[*row] for row in rows if row[clocks[0]] < "2024-11-12"]
+    platform = platform_at(tmp_path / "home", ADVANCING[-1])
+    cleaned = platform.tables[CLEANED]
+    toolbox.drop(
+        tmp_path / "home", "1.csv", toolbox.csv_text(header, on_day("2024-11-01", header, rows[:100]))
+    )
+    run_table(platform, platform.tables[RAW], run_id="landing")
+    assert "2024-10-31" in platform.plan().pending_of(cleaned)
+    following = next_run(platform, "n", [(FETCH, "")])
+    assert following is not None and following.tags[RANGE_START] == "2024-11-01"
+    assert run_table(platform, cleaned, run_id="n", chosen=["2024-11-01"]).passed
+    assert run_table(platform, cleaned, run_id="n", chosen=["2024-10-31"]).passed
+    # Counter-test: a month of errors alone is refused as a beginning, and taken once other months are in.
+    broken = on_day("2024-09-11", header, rows[:50])
     for row in broken:
-        row[error] = "512"
-        for clock in clocks:
-            row[clock] = f"2024-10-01{row[clock][10:]}"
-    home = tmp_path / "home"
-    toolbox.drop(home, "1 oktober.csv", toolbox.csv_text(header, broken))
-    toolbox.drop(home, "november.csv", real_text)
-    platform = platform_at(home, ADVANCING[-1])
-    first = toolbox.direct_night(platform)
-    assert "2024-10-01" in first.held_back[CLEANED]
-    second = toolbox.direct_night(platform)
-    assert (second.held_back, platform.plan().pending()) == ({}, [])
-    overview = toolbox.published(platform)["snuffelfiets_overzicht"].set_index("maand")
-    assert overview["metingen_in_quarantaine"].to_dict() == {"2024-10": len(broken), "2024-11": 296}
-    assert overview["metingen_bruikbaar"].to_dict() == {"2024-10": 0, "2024-11": 2567}
+        row[header.index("error_code")] = "512"
+    other = platform_at(tmp_path / "other", ADVANCING[-1])
+    toolbox.drop(tmp_path / "other", "2.csv", toolbox.csv_text(header, broken))
+    toolbox.drop(tmp_path / "other", "3.csv", toolbox.csv_text(header, rows[:100]))
+    run_table(other, other.tables[RAW], run_id="landing")
+    assert not run_table(other, cleaned, run_id="n", chosen=["2024-09-11"]).passed
+    assert run_table(other, cleaned, run_id="n", chosen=["2024-11-11"]).passed
+    assert run_table(other, cleaned, run_id="n", chosen=["2024-09-11"]).passed
+    assert len(toolbox.quarantine(other, CLEANED).query("partitie == '2024-09-11'")) == len(broken)
+
+
+def on_day(day: str, header: Sequence[str], rows: Sequence[list[str]]) -> list[list[str]]:
+    """The rows, with both clocks on another day."""
+    clocks = [header.index(f"{clock}_timestamp") for clock in ("recording", "receive")]
+    return [[f"{day}{v[10:]}" if i in clocks else v for i, v in enumerate(row)] for row in rows]
 
 
 def test_the_comparison_sees_the_smallest_difference(in_one_night: toolbox.Standing) -> None:

@@ -104,7 +104,7 @@ def autumn(tmp_path_factory: pytest.TempPathFactory) -> Autumn:
     folder = tmp_path_factory.mktemp("autumn")
     home, truth = folder / "home", folder / "truth"
     inbox = home / "inbox" / toolbox.EXPERIMENT
-    made = simulate(inbox, truth, last_day=LAST_DAY, days=DAYS, devices=DEVICES, seed=SEED)
+    made = simulate(inbox, truth, last_day=LAST_DAY, days=DAYS, participants=DEVICES, seed=SEED)
     platform = toolbox.installation(home, DELIVERED)
     assert run_table(platform, platform.tables[RAW], run_id="delivery").passed
     releases = []
@@ -403,7 +403,7 @@ def spring(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a few devices in the days around 30 March 2025, when the clock goes forward."""
     folder = tmp_path_factory.mktemp("spring")
     inbox = folder / "home" / "inbox" / toolbox.EXPERIMENT
-    simulate(inbox, folder / "truth", last_day=date(2025, 4, 1), days=5, devices=8, seed=3)
+    simulate(inbox, folder / "truth", last_day=date(2025, 4, 1), days=5, participants=8, seed=3)
     platform = spring_platform(folder / "home")
     came_to = toolbox.direct_night(platform)
     assert (came_to.held_back, came_to.refusals) == ({}, [])

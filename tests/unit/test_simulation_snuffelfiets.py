@@ -66,7 +66,7 @@ def read_export(path: Path) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def month(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A month at the default activity."""
-    return run(tmp_path_factory.mktemp("month"), last_day=date(2026, 9, 30), days=30, devices=60, seed=3)
+    return run(tmp_path_factory.mktemp("month"), last_day=date(2026, 9, 30), days=30, participants=60, seed=3)
 
 
 def without_faults(rows: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +92,7 @@ def test_same_seed_gives_same_bytes_and_another_seed_does_not(tmp_path: Path) ->
             folder / "truth",
             last_day=date(2026, 3, 31),
             days=20,
-            devices=8,
+            participants=8,
             seed=seed,
             rows=4000,
         )
@@ -132,7 +132,7 @@ def test_each_file_holds_its_period_in_order_of_arrival(
     tmp_path: Path, files_per: FilesPer, pattern: str
 ) -> None:
     got = run(
-        tmp_path, last_day=date(2027, 1, 5), days=20, devices=15, seed=1, rows=8000, files_per=files_per
+        tmp_path, last_day=date(2027, 1, 5), days=20, participants=15, seed=1, rows=8000, files_per=files_per
     )
     assert got.simulated.rows == len(got.raw)
     assert sorted(got.raw["_id"]) == list(range(got.raw["_id"].min(), got.raw["_id"].min() + len(got.raw)))
@@ -152,7 +152,9 @@ def test_id_is_nearly_but_not_quite_in_order_of_receipt(month: Run) -> None:
 @pytest.mark.parametrize("truth", ["inbox", "inbox/truth", "inbox/../inbox/truth"])
 def test_truth_in_the_inbox_is_refused(tmp_path: Path, truth: str) -> None:
     with pytest.raises(ValueError, match="inbox"):
-        simulate(tmp_path / "inbox", tmp_path / truth, last_day=date(2026, 1, 1), days=1, devices=1, seed=1)
+        simulate(
+            tmp_path / "inbox", tmp_path / truth, last_day=date(2026, 1, 1), days=1, participants=1, seed=1
+        )
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_rows_are_met_within_five_percent(tmp_path: Path, rows: int, days: int, 
             tmp_path / f"{seed}/truth",
             last_day=date(2026, 4, 30),
             days=days,
-            devices=devices,
+            participants=devices,
             seed=seed,
             rows=rows,
         )
@@ -180,7 +182,7 @@ def test_rows_are_met_on_average_though_devices_keep_their_last_rows(tmp_path: P
             tmp_path / f"{seed}/truth",
             last_day=date(2026, 4, 30),
             days=92,
-            devices=60,
+            participants=60,
             seed=seed,
             rows=2_000,
         ).rows
@@ -196,7 +198,7 @@ def test_more_rows_than_the_devices_can_make_are_refused(tmp_path: Path) -> None
             tmp_path / "truth",
             last_day=date(2026, 1, 5),
             days=3,
-            devices=2,
+            participants=2,
             seed=1,
             rows=50_000,
         )
@@ -207,7 +209,7 @@ def test_a_single_day_of_a_single_device_is_simulated_too(tmp_path: Path) -> Non
     for seed in range(12):
         folder = tmp_path / str(seed)
         got = simulate(
-            folder / "inbox", folder / "truth", last_day=date(2026, 1, 4), days=1, devices=1, seed=seed
+            folder / "inbox", folder / "truth", last_day=date(2026, 1, 4), days=1, participants=1, seed=seed
         )
         assert len(pd.read_parquet(got.truth / "rijen.parquet")) == got.rows
         assert bool(got.files) == (got.rows > 0)
@@ -586,7 +588,7 @@ def test_people_keep_local_time_and_devices_utc_when_the_clock_changes(
     tmp_path: Path, sunday: date, shift_h: int
 ) -> None:
     last_day = sunday + timedelta(days=2)
-    got = run(tmp_path, last_day=last_day, days=10, devices=40, seed=2, rows=70_000)
+    got = run(tmp_path, last_day=last_day, days=10, participants=40, seed=2, rows=70_000)
     rides = got.truth["ritten"]
     local = rides["vertrek_utc"].dt.tz_convert("Europe/Amsterdam")
     morning = rides[(rides["soort"] == "woon_werk") & (local.dt.hour < 12) & (local.dt.day_of_week < 5)]
