@@ -247,10 +247,8 @@ def _quarantine(platform: Platform, contract: Contract) -> list[Said]:
         return []
     meaning = {r.name: r.description for r in contract.rules} | dict(contract.reasons)
     with duckdb.connect() as con:
-        con.register("terzijde", platform.lake.dataset(*found))
-        counts = con.execute(
-            "SELECT reden, count(*) FROM terzijde GROUP BY reden ORDER BY 2 DESC, 1"
-        ).fetchall()
+        rows = platform.lake.relation(con, *found)
+        counts = rows.aggregate("reden, count(*) AS aantal", "reden").order("aantal DESC, reden").fetchall()
     return [{"reason": reason, "meaning": meaning.get(reason), "rows": rows} for reason, rows in counts]
 
 

@@ -224,7 +224,9 @@ MUTANTS = (
         "mend_undoes", GATE, "self._undo_quarantine(table, head, quarantine)", "pass", MEND + "[landing-2]"
     ),
     Mutant("mend_restores_what_is_named", GATE, "if named is not None:", "if False:", MEND + "[landing-2]"),
-    Mutant("mend_empties", GATE, ".schema.empty_table()", ".to_table()", MEND + "[first write-2]"),
+    Mutant(
+        "mend_empties", GATE, "replace=list(quarantine.partitions)", "replace=[]", MEND + "[first write-2]"
+    ),
     Mutant(
         "mend_finishes",
         GATE,

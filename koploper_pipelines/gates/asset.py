@@ -123,7 +123,7 @@ def _audit_as_it_is(platform: Platform, table: GatedTable) -> list[Verdict]:
     step = RunStep(platform, platform.plan(), table, ())
     try:
         head = platform.lake.head(table.path)
-        rows = step.con.from_arrow(platform.lake.dataset(table.path, head.version))
+        rows = platform.lake.relation(step.con, table.path, head.version)
         return audit(platform, table.contract, step.con, rows, sorted(head.partitions))
     finally:
         step.con.close()

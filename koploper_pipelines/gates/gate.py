@@ -154,7 +154,7 @@ class Gate:
         if named is not None:
             self.lake.restore(name, int(named), stamp)
             return
-        empty = self.lake.dataset(name, quarantine.version).schema.empty_table()
+        empty = self.lake.schema(name, quarantine.version).empty_table()
         self.lake.commit(name, empty, stamp, partition="partitie", replace=list(quarantine.partitions))
 
     def repair(self, table: str) -> int:
@@ -363,7 +363,7 @@ class _Pass:
         parts = [f"SELECT * FROM {self.kept.relation} WHERE {in_hand}"]
         if self.head is not None and (self.contract.partition is not None or self.passage.append):
             current = f"current_{self.gang}"
-            self.con.register(current, self.gate.lake.dataset(self.contract.path, self.head.version))
+            self.gate.lake.relation(self.con, self.contract.path, self.head.version).create_view(current)
             columns = ", ".join(quoted(c.name) for c in self.contract.columns)
             others = "" if self.passage.append else f" WHERE NOT {in_hand}"
             parts.append(f"SELECT {columns} FROM {current}{others}")

@@ -114,8 +114,6 @@ class Ledger:
             return pd.DataFrame(columns=list(FIELDS))
         with duckdb.connect() as con:
             con.sql("SET TimeZone = 'UTC'")
-            con.register("grootboek", self._lake.dataset(TABLE, self._lake.head(TABLE).version))
-            entries: pd.DataFrame = con.sql(
-                f"SELECT * FROM grootboek WHERE {where} ORDER BY volgnummer, regel"
-            ).df()
+            rows = self._lake.relation(con, TABLE, self._lake.head(TABLE).version)
+            entries: pd.DataFrame = rows.filter(where).order("volgnummer, regel").df()
             return entries

@@ -150,7 +150,7 @@ class RunStep:
                 " ''::VARCHAR AS rij WHERE FALSE"
             )
         self._platform.lake.head(table + QUARANTINE)
-        return self.con.from_arrow(self._platform.lake.dataset(table + QUARANTINE, int(version)))
+        return self._platform.lake.relation(self.con, table + QUARANTINE, int(version))
 
     def settings(self, kind: type[ExperimentSettings]) -> Any:
         """The experiment's choices."""
@@ -181,7 +181,7 @@ def verified_rows(
     contract, head = platform.tables[table].contract, plan.head(table)
     if head is None:
         return con.from_arrow(arrow_schema(contract).empty_table())
-    rows = con.from_arrow(platform.lake.dataset(table, head.version))
+    rows = platform.lake.relation(con, table, head.version)
     if contract.partition is not None and set(partitions) != set(head.partitions):
         rows = rows.filter(_in_partitions(contract.partition, partitions))
     older = [p for p in partitions if head.partitions[p].provenance.get("regels") != contract.rules_hash]

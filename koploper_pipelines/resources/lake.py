@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
-    import pyarrow.dataset as pads
     from deltalake import CommitProperties, DeltaTable
 
 STAMP = "koploper"
@@ -161,9 +161,38 @@ class Lake:
         self.restore(table, good.version, stamp)
         return good.version
 
-    def dataset(self, table: str, version: int) -> pads.Dataset:
-        """Rows of one version as an Arrow dataset (partition columns included)."""
-        return self._open(table, version).to_pyarrow_dataset()
+    def schema(self, table: str, version: int) -> pa.Schema:
+        """Columns and types of one version, partition columns included."""
+        import pyarrow as pa
+
+        return pa.schema(self._open(table, version).schema().to_arrow())
+
+    def relation(self, con: duckdb.DuckDBPyConnection, table: str, version: int) -> duckdb.DuckDBPyRelation:
+        """Rows of one version (partition columns included), read by DuckDB from the files themselves.
+
+        Not through deltalake's Arrow dataset: its file system is Python code, so that Arrow's reading threads
+        wait for the interpreter's lock, which DuckDB may hold while it waits for them: a read without end.
+        """
+        import pyarrow as pa
+
+        delta = self._open(table, version)
+        schema = pa.schema(delta.schema().to_arrow())
+        partitions = list(delta.metadata().partition_columns)
+        actions = pa.table(delta.get_add_actions(flatten=True))
+        if actions.num_rows == 0:
+            return con.from_arrow(schema.empty_table())
+        paths = [unquote(p) for p in actions["path"].to_pylist()]
+        for column in partitions:
+            _check_folders(table, paths, column, actions[f"partition.{column}"].to_pylist())
+        files = ", ".join(_text(str(self.folder(table) / p)) for p in paths)
+        kinds = {c: "DATE" if pa.types.is_date(schema.field(c).type) else "VARCHAR" for c in partitions}
+        hive = ", ".join(f"{_text(c)}: {kind}" for c, kind in kinds.items())
+        options = f", hive_types = {{{hive}}}" if hive else ""
+        columns = ", ".join(f'"{name}"' for name in schema.names)
+        return con.sql(
+            f"SELECT {columns} FROM read_parquet([{files}], union_by_name = true,"
+            f" hive_partitioning = {bool(hive)}{options})"
+        )
 
     def rows(self, table: str, version: int) -> int:
         """Number of rows of one version, from the log alone."""
@@ -305,6 +334,18 @@ class Lake:
             [a["remove"] for a in actions if "remove" in a],
             [a["add"] for a in actions if "add" in a],
         )
+
+
+def _check_folders(table: str, paths: Sequence[str], column: str, values: Sequence[object]) -> None:
+    """Raise UntrustedTable for a file that does not lie in the folder of its partition in the log."""
+    for path, value in zip(paths, values, strict=True):
+        named = "__HIVE_DEFAULT_PARTITION__" if value is None else str(value)
+        if f"{column}={named}" not in unquote(path).split("/")[:-1]:
+            raise UntrustedTable(f"{table}: {path} does not lie in the folder of {column} {named}")
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _rows(delta: DeltaTable) -> int:

@@ -226,7 +226,7 @@ class House:
         """The rows that a reader sees, in a fixed order; none before the first commit."""
         if self.version(table) is None:
             return []
-        rows = self.platform.lake.dataset(table, self.head(table).version).to_table().to_pylist()
+        rows = self.stored(table, self.head(table).version).to_pylist()
         return sorted(rows, key=lambda r: json.dumps(r, default=str, sort_keys=True))
 
     def quarantine(self, table: str) -> list[dict[str, Any]]:
@@ -234,8 +234,13 @@ class House:
         found = self.platform.gate.quarantine(table)
         if found is None:
             return []
-        rows = self.platform.lake.dataset(*found).to_table().to_pylist()
+        rows = self.stored(*found).to_pylist()
         return sorted(rows, key=lambda r: json.dumps(r, default=str, sort_keys=True))
+
+    def stored(self, table: str, version: int) -> pa.Table:
+        """The rows of one version."""
+        with connection() as con:
+            return self.platform.lake.relation(con, table, version).to_arrow_table()
 
     def entries(self, table: str, event: str) -> list[dict[str, Any]]:
         """The table's entries of one kind in the ledger, oldest first."""

@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pytest
 
@@ -149,8 +150,14 @@ def _days(following: Next) -> list[str] | None:
 def lake_table(platform: Platform, path: str) -> pd.DataFrame:
     """All rows of a table's newest version, verified."""
     head = platform.lake.head(path)
-    rows: pd.DataFrame = platform.lake.dataset(path, head.version).to_table().to_pandas()
-    return rows
+    return _stored(platform, path, head.version)
+
+
+def _stored(platform: Platform, path: str, version: int) -> pd.DataFrame:
+    with duckdb.connect() as con:
+        con.sql("SET TimeZone = 'UTC'")
+        rows: pd.DataFrame = platform.lake.relation(con, path, version).to_arrow_table().to_pandas()
+        return rows
 
 
 def quarantine(platform: Platform, path: str) -> pd.DataFrame:
@@ -158,7 +165,7 @@ def quarantine(platform: Platform, path: str) -> pd.DataFrame:
     found = platform.gate.quarantine(path)
     if found is None:
         return pd.DataFrame(columns=["partitie", "reden", "toelichting"])
-    rows: pd.DataFrame = platform.lake.dataset(*found).to_table().to_pandas()
+    rows = _stored(platform, *found)
     values = pd.DataFrame([json.loads(r) for r in rows["rij"]], index=rows.index, dtype=object)
     return rows.drop(columns="rij").join(values)
 

@@ -114,7 +114,7 @@ def _reasons(step: Step, table: str) -> list[tuple[str, int, int]]:
     if quarantine is None:
         return []
     name, version = quarantine
-    rows = step.con.from_arrow(lake.dataset(name, version))
+    rows = lake.relation(step.con, name, version)
     found = rows.aggregate("reden, count(*)", "reden").order("reden").fetchall()
     offered = lake.rows(table, lake.head(table).version) + sum(number for _, number in found)
     return [(reason, number, offered) for reason, number in found]
@@ -170,5 +170,5 @@ def _made_before(platform: Platform, step: Step) -> pd.DataFrame:
         head = platform.lake.head(RELEASES)
     except NoTable:
         return pd.DataFrame(columns=["release"])
-    before: pd.DataFrame = step.con.from_arrow(platform.lake.dataset(RELEASES, head.version)).df()
+    before: pd.DataFrame = platform.lake.relation(step.con, RELEASES, head.version).df()
     return before
