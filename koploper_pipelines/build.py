@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from koploper_pipelines import assets
+from koploper_pipelines.assets.publicatie.release import release_assets
 from koploper_pipelines.automation.jobs import build_jobs, build_night_sensor, build_schedule
 from koploper_pipelines.gates.asset import to_asset
 from koploper_pipelines.gates.plan import in_order
@@ -26,11 +27,6 @@ def find_tables() -> dict[str, GatedTable]:
     return {
         t.path: t for t in in_order({v.path: v for v in _declared() if isinstance(v, GatedTable)}.values())
     }
-
-
-def find_assets() -> list[dg.AssetsDefinition]:
-    """Assets below `assets/` that are no tables: the release."""
-    return list({v.key: v for v in _declared() if isinstance(v, dg.AssetsDefinition)}.values())
 
 
 def _declared() -> Iterator[object]:
@@ -51,7 +47,7 @@ def build_definitions(platform: Platform | None = None) -> dg.Definitions:
     platform = platform or build_platform()
     jobs = build_jobs(platform)
     return dg.Definitions(
-        assets=[*(to_asset(t) for t in platform.tables.values()), *find_assets()],
+        assets=[*(to_asset(t) for t in platform.tables.values()), *release_assets(platform.tables.values())],
         jobs=jobs,
         schedules=[build_schedule()],
         sensors=[build_night_sensor(platform, jobs)],

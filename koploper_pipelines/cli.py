@@ -75,7 +75,8 @@ def demo(home: Home = None) -> None:
     platform = _platform(home, make=True)
     _simulate_demo(platform)
     passed = _night(platform, _chosen(platform, None))
-    cli_report.show_published(cli_report.published(platform))
+    with _explained():
+        cli_report.show_published(cli_report.published(platform))
     raise typer.Exit(0 if passed else 1)
 
 

@@ -7,6 +7,7 @@ anything, and deciding anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -55,7 +56,7 @@ def status(platform: Platform, instance: dg.DagsterInstance) -> Said:
         "release": _release(platform),
         "last_night": _last_night(instance),
         "tables": [
-            _table_status(platform, instance, table, last, pending.get(table.path))
+            _table_status(platform, instance, table, last, pending[table.path])
             for table in platform.tables.values()
         ],
     }
@@ -66,7 +67,7 @@ def _table_status(
     instance: dg.DagsterInstance,
     table: GatedTable,
     last: pd.DataFrame,
-    pending: int | None,
+    pending: int,
 ) -> Said:
     contract = table.contract
     head, problem = _head(platform, table.path)
@@ -107,24 +108,23 @@ def _updated(instance: dg.DagsterInstance, table: GatedTable) -> datetime | None
     return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)
 
 
-def _pending_counts(platform: Platform) -> dict[str, int | None]:
-    """Pending partitions per table; None for all when a table cannot be trusted, since the plan reads it."""
-    try:
-        pending = platform.plan().pending()
-    except UntrustedTable:
-        return {}
-    counts: dict[str, int | None] = dict.fromkeys(platform.tables, 0)
-    for item in pending:
-        counts[item.table] = (counts[item.table] or 0) + 1
-    return counts
+def _pending_counts(platform: Platform) -> Counter[str]:
+    """Pending partitions per table."""
+    return Counter(item.table for item in platform.plan().pending())
 
 
 def _release(platform: Platform) -> Said | None:
-    current = platform.warehouse.current()
-    made = [r for r in platform.warehouse.releases() if r.release_id == current]
+    """The release that readers see, None before the first; or why that cannot be told now."""
+    from koploper_pipelines.resources.warehouse import WarehouseError
+
+    try:
+        current = platform.warehouse.current()
+        made = [r for r in platform.warehouse.releases() if r.release_id == current]
+    except WarehouseError as error:
+        return {**dict.fromkeys(("id", "made_at", "status")), "problem": str(error)}
     if not made:
         return None
-    return {"id": current, "made_at": _iso(made[0].made_at), "status": made[0].status}
+    return {"id": current, "made_at": _iso(made[0].made_at), "status": made[0].status, "problem": None}
 
 
 def _last_night(instance: dg.DagsterInstance) -> Said | None:
@@ -619,7 +619,11 @@ def _by_layer(row: Said) -> tuple[int, str]:
 
 
 def _release_words(release: Said | None) -> str:
-    return f"{release['id']} ({release['status']})" if release else "none yet"
+    if release is None:
+        return "none yet"
+    return (
+        f"unknown: {release['problem']}" if release["problem"] else f"{release['id']} ({release['status']})"
+    )
 
 
 def _rule_words(rule: Said) -> str:

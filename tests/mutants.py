@@ -265,6 +265,13 @@ MUTANTS = (
         AT_ONCE + "test_two_processes_at_one_table_take_turns",
     ),
     Mutant(
+        "one_landing_at_a_time",
+        STEP,
+        ', platform.lake.lock(f"{table.path}/landing")',
+        "",
+        AT_ONCE + "test_two_landings_of_one_inbox_take_turns",
+    ),
+    Mutant(
         "mend_waits_its_turn",
         GATE,
         "with self.lake.lock(table):\n            self._mend(table)",

@@ -82,7 +82,11 @@ def _work(platform: Platform, night: str, chosen: Chosen) -> list[Pending]:
     """What is pending and may be done: not what a gate refused tonight with the same inputs."""
     plan = platform.plan()
     tables = [t for t in platform.tables.values() if job_of(t) == PROCESS]
-    refused = {t.path: refused_tonight(platform, plan, t, night, sorted(plan.pending_of(t))) for t in tables}
+    refused = {
+        t.path: refused_tonight(platform, plan, t, night, sorted(plan.pending_of(t)))
+        for t in tables
+        if not plan.distrusted(t)
+    }
     return [
         p
         for p in plan.pending(without=refused)
@@ -95,18 +99,22 @@ def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen:
     daily = [p for p in work if _is_daily(platform, p.table)]
     tables = [t for t in platform.tables.values() if job_of(t) == PROCESS and _in(chosen, t)]
     with_days = [t for t in tables if _is_daily(platform, t.path)]
-    # Rows without a day come along with any day; when they are all there is, an idle day carries them.
-    carrier = chosen.first or platform.clock.today().isoformat()
-    spans = ranges(p.partition for p in daily) or ([(carrier, carrier)] if daily else [])
-    # Last the days that only border on landed ones: they are empty, and not every table may begin empty.
-    spans.sort(key=lambda span: not any(span[0] <= day <= span[1] for day in _landed(platform)))
+    spans = _spans(platform, daily, chosen)
     found: list[Next] = []
-    for first, last in spans:
-        within = [p for p in daily if first <= p.partition <= last or not p.partition[0].isdigit()]
-        is_last = (first, last) == spans[-1]
+    if len(spans) > 1:
+        # What is read over the border of a range comes first for all ranges: else the days at each border
+        # would be made twice.
+        across = _read_across_days(with_days)
+        ahead = [p for p in daily if p.table in across]
+        first_keys = _keys([t for t in with_days if t.path in across])
+        for span in _spans(platform, ahead, chosen):
+            tags = _tags(night, span, _within(span, ahead))
+            found.append(Next(PROCESS, first_keys, tags, f"{_days(*span)}, eerst wat buurdagen lezen"))
+    for span in spans:
+        is_last = span == spans[-1]
         extra = [p for p in work if p not in daily] if is_last else []
-        tags = {NIGHT_TAG: night, RANGE_START: first, RANGE_END: last, WORK_TAG: _tag([*within, *extra])}
-        found.append(Next(PROCESS, _keys(tables if is_last else with_days), tags, _days(first, last)))
+        keys = _keys(tables if is_last else with_days)
+        found.append(Next(PROCESS, keys, _tags(night, span, [*_within(span, daily), *extra]), _days(*span)))
     if not spans and work:
         without = [t for t in tables if not _is_daily(platform, t.path)]
         found.append(
@@ -115,10 +123,38 @@ def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen:
     return found
 
 
+def _spans(platform: Platform, daily: Sequence[Pending], chosen: Chosen) -> list[tuple[str, str]]:
+    """The contiguous ranges of pending days, in the order in which they are to be made."""
+    # Rows without a day come along with any day; when they are all there is, an idle day carries them.
+    carrier = chosen.first or platform.clock.today().isoformat()
+    spans = ranges(p.partition for p in daily) or ([(carrier, carrier)] if daily else [])
+    # Last the days that only border on landed ones: they are empty, and not every table may begin empty.
+    landed = _landed(platform)
+    return sorted(spans, key=lambda span: not any(span[0] <= day <= span[1] for day in landed))
+
+
+def _read_across_days(daily: Sequence[GatedTable]) -> set[str]:
+    """Tables of which others read neighbouring days, and that read no such table themselves."""
+    own = {t.path for t in daily}
+    across = {r.table for t in daily for r in t.reads if r.before or r.after} & own
+    return {t.path for t in daily if t.path in across and not across.intersection(r.table for r in t.reads)}
+
+
+def _within(span: tuple[str, str], daily: Sequence[Pending]) -> list[Pending]:
+    """What is pending in a range, with what has no day."""
+    return [p for p in daily if span[0] <= p.partition <= span[1] or not p.partition[0].isdigit()]
+
+
+def _tags(night: str, span: tuple[str, str], work: Collection[Pending]) -> dict[str, str]:
+    return {NIGHT_TAG: night, RANGE_START: span[0], RANGE_END: span[1], WORK_TAG: _tag(work)}
+
+
 def _landed(platform: Platform) -> set[str]:
-    """Days of which rows have landed."""
-    landings = [t.path for t in platform.tables.values() if t.lands and platform.lake.exists(t.path)]
-    return {day for path in landings for day in platform.lake.head(path).partitions}
+    """Days of which rows have landed, in the tables that can be trusted."""
+    plan = platform.plan()
+    landings = [t for t in platform.tables.values() if t.lands and not plan.distrusted(t)]
+    heads = [head for t in landings if (head := plan.head(t.path)) is not None]
+    return {day for head in heads for day in head.partitions}
 
 
 def _tag(work: Collection[Pending]) -> str:

@@ -240,8 +240,9 @@ def _rebuilding(platform: Platform, night: str, chosen: Chosen) -> Iterator[Next
     tables = [t for t in tables if chosen.experiment in (None, t.contract.experiment)]
     daily = [t for t in tables if t.contract.partition_kind == "dag"]
     plan = platform.plan()
-    days = {p for t in daily for p in plan.pending_of(t)}
-    days |= {p for t in daily if (head := plan.head(t.path)) for p in head.partitions}
+    trusted = [t for t in daily if not plan.distrusted(t)]
+    days = {p for t in trusted for p in plan.pending_of(t)}
+    days |= {p for t in trusted if (head := plan.head(t.path)) for p in head.partitions}
     spans = ranges(days)
     for first, last in spans:
         keys = tuple(asset_key(t.path) for t in (tables if (first, last) == spans[-1] else daily))

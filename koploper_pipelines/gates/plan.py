@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from koploper_pipelines.gates.table import GatedTable, Reads
-from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Head, Lake, NoTable
+from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Head, Lake, NoTable, UntrustedTable
 
 MAX_DAYS_PER_RUN = 31
 
@@ -57,9 +57,16 @@ class Plan:
                 self._heads[table] = None
         return self._heads[table]
 
-    def forget(self, table: str) -> None:
-        """Look at a table anew: it was written."""
-        self._heads.pop(table, None)
+    def distrusted(self, table: GatedTable) -> str | None:
+        """Why a table cannot be made: it, or what it reads, holds a commit of no gate; None when it can."""
+        try:
+            for path in (table.path, *(r.table for r in table.reads)):
+                self.head(path)
+            if table.path in self._also:
+                self._also[table.path]()
+        except UntrustedTable as error:
+            return str(error)
+        return None
 
     def provenance(self, table: GatedTable, partition: str) -> dict[str, Any]:
         """What a partition would be made of now."""
@@ -92,11 +99,17 @@ class Plan:
     def pending(self, without: Mapping[str, Collection[str]] | None = None) -> list[Pending]:
         """Everything pending, in the order of the tables, with what follows from inputs that are pending.
 
-        `without` names partitions per table that will not be made now, and so set nothing in motion.
+        `without` names partitions per table that will not be made now, and so set nothing in motion. A table
+        that cannot be made for want of trust is one item, so that whoever runs it is told.
         """
         reasons: dict[str, dict[str, str]] = {}
+        distrusted: list[Pending] = []
         for table in self.tables.values():
             if table.lands:
+                continue
+            if why := self.distrusted(table):
+                partition = UNKNOWN if table.contract.partition_kind == "dag" else WHOLE
+                distrusted.append(Pending(table.path, partition, why))
                 continue
             own = self.pending_of(table)
             for partition in (without or {}).get(table.path, ()):
@@ -106,7 +119,8 @@ class Plan:
                     for partition in self._touched(table, read, changed):
                         own.setdefault(partition, f"invoer {read.table} is aan de beurt")
             reasons[table.path] = own
-        return [Pending(t, p, why) for t, ps in reasons.items() for p, why in sorted(ps.items())]
+        found = [Pending(t, p, why) for t, ps in reasons.items() for p, why in sorted(ps.items())]
+        return [*found, *distrusted]
 
     def inputs(self, table: GatedTable, read: Reads, partitions: Iterable[str]) -> list[str]:
         """The input's partitions that partitions of a table are made of, as far as they exist."""

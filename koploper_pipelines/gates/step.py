@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -278,13 +279,12 @@ def _land(platform: Platform, plan: Plan, table: GatedTable, run_id: str, night:
     """Gate each delivery of a source on its own: a refused one does not keep the others out."""
     step = RunStep(platform, plan, table, ())
     outcomes: list[Outcome] = []
-    try:
+    # One process lands at a time: a delivery's control totals count what has landed before it.
+    with closing(step.con), platform.lake.lock(f"{table.path}/landing"):
         deliveries: Iterator[Delivery] = table.make(step)
         for delivery in deliveries:
             outcome = _land_one(platform, table, step, delivery, run_id, night)
             outcomes += [outcome] if outcome is not None else []
-    finally:
-        step.con.close()
     return Report(tuple(outcomes), message="" if outcomes else "niets nieuw")
 
 

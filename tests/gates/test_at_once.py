@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse import House, Row, column, contract, processes
+from gatehouse import RAW, House, Row, column, contract, drop, processes, toy_tables
 
 from koploper_pipelines.gates.ledger import TABLE as LEDGER
 from koploper_pipelines.resources.lake import Lake
@@ -71,6 +71,19 @@ def several_passes(home: str, name: str) -> None:
         assert House(Path(home)).admit(told, [{"nr": i}]).passed
 
 
+def slow_landing(home: str) -> None:
+    """Land what waits in the inbox, and stop between counting what has landed before and landing more."""
+    commit = Lake.commit
+
+    def slowly(lake: Lake, table: str, *args: Any, **options: Any) -> int:
+        if table == RAW:
+            time.sleep(SHORT_S)
+        return commit(lake, table, *args, **options)
+
+    Lake.commit = slowly  # type: ignore[method-assign, assignment]
+    assert House(Path(home), toy_tables()).run(RAW).passed
+
+
 def _wait_for(file: Path) -> None:
     for _ in range(2400):
         if file.exists():
@@ -94,6 +107,22 @@ def test_two_processes_at_one_table_take_turns(house: House) -> None:
     assert {r["waarde"] for r in house.rows(TABLE)} in ({2.0}, {3.0})
     assert len(house.quarantine(TABLE)) == 1
     assert (house.unfinished(TABLE), house.staged_files()) == (0, [])
+
+
+def test_two_landings_of_one_inbox_take_turns(tmp_path: Path) -> None:
+    """Each file lands once and none is refused, though each is judged by how much landed before it."""
+    house = House(tmp_path / "huis", toy_tables())
+    for number in range(3):
+        drop(house.home, f"{number}.csv", [(number, "2024-02-01", 0, "m", 1.0)])
+    context = processes()
+    both = [context.Process(target=slow_landing, args=(str(house.home),)) for _ in "ab"]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(240)
+    assert [p.exitcode for p in both] == [0, 0]
+    assert sorted(row["nr"] for row in house.rows(RAW)) == ["0", "1", "2"]
+    assert not (house.home / "inbox" / "afgekeurd").exists()
 
 
 def test_mending_leaves_a_pass_that_goes_on_alone(house: House) -> None:

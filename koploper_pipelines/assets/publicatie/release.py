@@ -3,7 +3,7 @@
 Here belongs what must hold over tables; the switch is `resources/warehouse.py`'s.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,6 +13,7 @@ from koploper_pipelines.gates.asset import asset_key
 from koploper_pipelines.gates.measures import quoted
 from koploper_pipelines.gates.staging import arrow_schema
 from koploper_pipelines.gates.step import Platform, RulesFailed, verified_rows
+from koploper_pipelines.gates.table import GatedTable
 from koploper_pipelines.resources.lake import UntrustedTable
 
 if TYPE_CHECKING:
@@ -26,23 +27,36 @@ class ReleaseRefused(RuntimeError):
     """The tables are each in order, but not together; the message says which do not agree."""
 
 
-@dg.asset(
-    key=["publicatie", "release", "database"],
-    deps=[asset_key(p) for p in (RELEASES, "publicatie/published/datakwaliteit_quarantaine")],
-    group_name="publicatie",
-    owners=["team:data-provincie"],
-    kinds={"sql"},
-    tags={"laag": "release"},
-    required_resource_keys={"platform"},
-    pool="warehouse",
-    description="Alle gepubliceerde tabellen op één moment, in één stap de geldende release in de database.",
-)
-def database(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+def release_assets(tables: Iterable[GatedTable]) -> list[dg.AssetsDefinition]:
+    """The assets that make a release current, each after every published table."""
+    published = [asset_key(t.path) for t in tables if t.contract.layer == "published"]
+
+    @dg.asset(
+        key=["publicatie", "release", "database"],
+        deps=published,
+        group_name="publicatie",
+        owners=["team:data-provincie"],
+        kinds={"sql"},
+        tags={"laag": "release"},
+        required_resource_keys={"platform"},
+        pool="warehouse",
+        description="Alle gepubliceerde tabellen op één moment, in één stap de geldende release in de"
+        " database.",
+    )
+    def database(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        return _make_current(context)
+
+    return [database]
+
+
+def _make_current(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
     """Make the newest release current, unless it is already."""
+    from koploper_pipelines.resources.warehouse import WarehouseError
+
     platform: Platform = context.resources.platform
     try:
         return dg.MaterializeResult(metadata=publish(platform))
-    except (UntrustedTable, RulesFailed, ReleaseRefused) as error:
+    except (UntrustedTable, RulesFailed, ReleaseRefused, WarehouseError) as error:
         raise dg.Failure(
             description=f"geen release gemaakt, de vorige blijft staan: {error}", allow_retries=False
         ) from error
