@@ -20,7 +20,7 @@ from koploper_pipelines.contracts import Contract, load_contract
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.step import Platform, RulesFailed
 from koploper_pipelines.gates.table import GatedTable, SameTotal, Step
-from koploper_pipelines.resources.lake import UntrustedTable
+from koploper_pipelines.resources.lake import WHOLE, UntrustedTable
 
 FIGURES, TOTALS = "proef/published/cijfers", "proef/published/totalen"
 FIGURE: dict[str, Any] = {"minimum": 0, "soort": "persoonscijfer"}
@@ -73,7 +73,9 @@ class Shelf:
         return Platform(self.house.settings, self.house.tables, tuple(totals))
 
     def put(self, told: Contract, rows: Sequence[Row]) -> None:
-        assert self.house.admit(told, rows).passed
+        """Rows as a night makes them: of the inputs, code and rules of today."""
+        made_of = self.house.platform.plan().provenance(self.house.tables[told.path], WHOLE)
+        assert self.house.admit(told, rows, made_of=made_of).passed
 
     def announce(self) -> str:
         """Another release in the list of releases, as a night makes it."""
@@ -184,6 +186,18 @@ def test_figures_without_a_number_of_people_are_refused(tmp_path: Path) -> None:
 def test_tables_that_disagree_are_refused(shelf: Shelf) -> None:
     shelf.put(TOTAL_CONTRACT, [{"wat": "alles", "metingen": 201}])
     _stays(shelf, r"metingen: 200 against 201 \(proef_published_cijfers and proef_published_totalen\)")
+
+
+def test_a_table_that_lags_is_not_held_against_newer_ones(shelf: Shelf) -> None:
+    """Its gate stayed closed: the other tables go on, and it is compared again when it has caught up."""
+    shelf.put(TOTAL_CONTRACT, [{"wat": "alles", "metingen": 201}])
+    waits = {"regels": TOTAL_CONTRACT.rules_hash, "code": "older"}
+    shelf.house.admit(TOTAL_CONTRACT, [{"wat": "alles", "metingen": 201}], made_of=waits)
+    assert [item.table for item in shelf.platform().plan().pending() if item.table == TOTALS]
+    shelf.announce()
+    assert publish(shelf.platform([AGREES]))["uitkomst"] == "gepubliceerd"
+    shelf.put(TOTAL_CONTRACT, [{"wat": "alles", "metingen": 201}])
+    _stays(shelf, "metingen: 200 against 201")
 
 
 def test_all_that_is_wrong_is_said_at_once(shelf: Shelf) -> None:

@@ -74,7 +74,8 @@ def first_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]
     """A home after its first night, on a few days of a closed month, and what the command said."""
     home = tmp_path_factory.mktemp("koploper") / "home"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "DEMO_DEVICES", 8)
+        patch.setattr(cli, "_simulators", lambda: ["snuffelfiets"])
+        patch.setattr("koploper_pipelines.simulation.snuffelfiets.DEVICES", 8)
         patch.setattr(cli, "_demo_days", lambda platform: {"first": FIRST, "last": LAST})
         return home, koploper(home, "demo")
 
@@ -313,6 +314,22 @@ def test_refused_rows_are_shown_without_what_points_at_a_person(home: Path) -> N
     assert device not in koploper(home, "quality", "show", RAW).stdout
 
 
+def test_a_night_goes_on_without_the_warehouse_and_says_so(home: Path) -> None:
+    ckan_export(home / "inbox" / "snuffelfiets" / "nieuw.csv", [date(2026, 5, 18)], pm25_ug_m3=9.0)
+    nowhere = {"KOPLOPER_WAREHOUSE_URL": "postgresql://iemand:geheim@127.0.0.1:1/nergens"}
+    night = koploper(home, "refresh", **nowhere)
+    assert night.exit_code == 1
+    assert re.search(r"verwerken +passed", night.stdout) and re.search(r"publiceren +FAILED", night.stdout)
+    assert "KOPLOPER_WAREHOUSE_URL cannot be reached" in said(night)
+    assert "geheim" not in said(night)
+    status = facts(home, "status", **nowhere)
+    assert "cannot be reached" in status["release"]["problem"]
+    assert {t["pending"] for t in status["tables"] if t["layer"] != "published"} == {0}
+    # When it is back, the release follows without anything new.
+    assert koploper(home, "refresh").exit_code == 0
+    assert any("2026-05" in row for row in published_rows(home)["snuffelfiets_overzicht"])
+
+
 def test_foreign_commit_is_named_repaired_and_made_again(home: Path) -> None:
     before = published_rows(home)
     table = "snuffelfiets/indicators/overzicht"
@@ -323,14 +340,16 @@ def test_foreign_commit_is_named_repaired_and_made_again(home: Path) -> None:
     assert status[CLEANED]["problem"] is None
     assert "foreign commit" in said(koploper(home, "status"))
     assert f"koploper repair {table}" in said(koploper(home, "plan"))
-    # A night names it and fails; what does not depend on the table goes on, and the figures stay.
+    # A night names it and fails; what does not depend on the table goes on.
     cleaned = platform_of(home).lake.head(CLEANED).version
     ckan_export(home / "inbox" / "snuffelfiets" / "nieuw.csv", [date(2026, 5, 18)], pm25_ug_m3=9.0)
     night = koploper(home, "refresh")
     assert night.exit_code == 1
     assert f"koploper repair {table}" in said(night)
     assert platform_of(home).lake.head(CLEANED).version > cleaned
-    assert published_rows(home)["snuffelfiets_overzicht"] == before["snuffelfiets_overzicht"]
+    # A lake that somebody wrote to gives no release: the one before stays.
+    assert re.search(r"publiceren +FAILED", night.stdout)
+    assert published_rows(home) == before
     repaired = koploper(home, "repair", table)
     assert repaired.exit_code == 0, said(repaired)
     night = koploper(home, "refresh")
@@ -459,6 +478,7 @@ def test_demo_covers_two_closed_months_and_an_open_one(
 
 @pytest.fixture
 def short_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_simulators", lambda: ["snuffelfiets"])
     monkeypatch.setattr("koploper_pipelines.simulation.snuffelfiets.DEVICES", 4)
     monkeypatch.setattr(cli, "_demo_days", lambda platform: {"first": FIRST, "last": LAST})
 

@@ -132,10 +132,15 @@ def _exposures(platform: Platform, tables: list["PublishedTable"]) -> Iterator[s
 
 
 def _disagreements(platform: Platform, tables: list["PublishedTable"]) -> Iterator[str]:
-    """Totals that must be the same in two tables and are not."""
+    """Totals that must be the same in two tables and are not.
+
+    A table whose work is pending, because a gate on its way stayed closed, keeps an older version: its totals
+    differ from those of newer tables for that reason alone, and are compared when it has caught up.
+    """
     import duckdb
 
-    present = {t.contract.sql_name for t in tables}
+    behind = {item.table for item in platform.plan().pending()}
+    present = {t.contract.sql_name for t in tables if t.contract.path not in behind}
     with duckdb.connect() as con:
         for table in tables:
             con.register(table.contract.sql_name, table.rows)
