@@ -73,7 +73,8 @@ class Ledger:
         schema = pa.schema([(name, types[kind]) for name, kind in FIELDS.items()])
         with self._lake.lock(TABLE):
             before = self._lake.head(TABLE).stamped_version if self._lake.exists(TABLE) else -1
-            stamp = {"gang": "grootboek", "ouder": before, "partities": {}, "open": self._open_after(entries)}
+            stamp = {"gang": "grootboek", "ouder": before, "partities": {}}
+            stamp |= self._in_short(before + 1, entries)
             shared = {**dict.fromkeys(FIELDS), "volgnummer": before + 1, "tijd": moment}
             rows = [{**shared, **e} for e in entries]
             table = pa.Table.from_pylist(rows, schema=schema)
@@ -87,15 +88,32 @@ class Ledger:
         Asked at every pass, so told by the stamp of the newest commit and not by reading the entries.
         Raises UntrustedTable when something else wrote to the ledger.
         """
-        return [p for p in self._open() if p["tabel"] == table]
+        return [p for p in self._stamp()["open"] if p["tabel"] == table]
 
-    def _open(self) -> list[dict[str, Any]]:
-        return list(self._lake.head(TABLE).stamp["open"]) if self._lake.exists(TABLE) else []
+    def last_judged(self) -> dict[str, int]:
+        """Per table the number of the commit in which its rules were judged last."""
+        return dict(self._stamp().get("beoordeeld", {}))
 
-    def _open_after(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def was_refused(self, table: str, night: str) -> bool:
+        """Whether anything of a table was refused in a night, if that is the last in which it was refused."""
+        return bool(self._stamp().get("geweigerd", {}).get(table) == night)
+
+    def _stamp(self) -> Mapping[str, Any]:
+        """What the newest commit says in short of all before it."""
+        return self._lake.head(TABLE).stamp if self._lake.exists(TABLE) else {"open": []}
+
+    def _in_short(self, number: int, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What every pass asks of the ledger, carried from stamp to stamp so that nobody reads it all."""
+        before = self._stamp()
         ended = {e["gang"] for e in entries if e["gebeurtenis"] in ENDS}
         begun = [{k: e[k] for k in PASS} for e in entries if e["gebeurtenis"] == "begonnen"]
-        return [p for p in [*self._open(), *begun] if p["gang"] not in ended]
+        judged = {e["tabel"]: number for e in entries if e["gebeurtenis"] == "regel"}
+        refused = {e["tabel"]: e["nacht"] for e in entries if e["gebeurtenis"] == "geweigerd"}
+        return {
+            "open": [p for p in [*before["open"], *begun] if p["gang"] not in ended],
+            "beoordeeld": {**before.get("beoordeeld", {}), **judged},
+            "geweigerd": {**before.get("geweigerd", {}), **refused},
+        }
 
     def last_verdicts(self, table: str) -> pd.DataFrame:
         """The newest entry of each rule of a table."""

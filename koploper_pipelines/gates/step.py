@@ -264,7 +264,7 @@ def refused_tonight(
     platform: Platform, plan: Plan, table: GatedTable, night: str | None, partitions: Sequence[str]
 ) -> list[str]:
     """Partitions that were refused earlier in this night and would be refused again: nothing changed."""
-    if night is None or not partitions:
+    if night is None or not partitions or not platform.ledger.was_refused(table.path, night):
         return []
     refusals = platform.ledger.read(
         f"tabel = {literal(table.path)} AND gebeurtenis = 'geweigerd' AND nacht = {literal(night)}"

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -165,7 +165,7 @@ def code_fingerprint(make: Callable[..., Any]) -> str:
 
 def _add_names(file: Path, start: str, digest: Any, seen: set[str]) -> None:
     """Add the top-level statement of a module that defines a name, and all that it depends on."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = _parsed(file)
     named = {n: s for s in tree.body for n in _defines(s)}
     imported = {
         a.asname or a.name: (s.module or "", a.name)
@@ -203,7 +203,7 @@ def _add_module(module: str, digest: Any, seen: set[str]) -> None:
     if module in seen or not file.is_file():
         return
     seen.add(module)
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = _parsed(file)
     digest.update(_normalised(tree))
     for imported, attribute in _imports(tree):
         _add_import(imported, attribute, digest, seen)
@@ -236,6 +236,17 @@ def _defines(statement: ast.stmt) -> Iterator[str]:
         yield statement.target.id
 
 
+def _parsed(file: Path) -> ast.Module:
+    return _tree(file.read_text(encoding="utf-8"))
+
+
+@cache
+def _tree(source: str) -> ast.Module:
+    """Many tables share modules, and parsing is most of the work of a fingerprint."""
+    return ast.parse(source)
+
+
+@cache
 def _normalised(node: ast.AST) -> bytes:
     """Source without comments, layout and docstrings: what it does, not how it reads."""
     copy = ast.parse(ast.unparse(node))

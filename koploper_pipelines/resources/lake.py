@@ -76,7 +76,7 @@ class _Chain:
     foreign: dict[int, str] = field(default_factory=dict)
     last_good: Head | None = None
     """As it was before the first foreign commit, while there is one; None when no gate wrote before it."""
-    table_id: str = ""
+    beginning: tuple[int, int, int] = (0, 0, 0)
 
     def head(self) -> Head:
         """A copy of where the verification stands."""
@@ -118,7 +118,7 @@ class Lake:
     def exists(self, table: str) -> bool:
         """Whether the table was ever written."""
         # The folder of the log may be all that a first write had made when it was cut off.
-        return (self.folder(table) / "_delta_log" / f"{0:020d}.json").is_file()
+        return self._log(table, 0).is_file()
 
     def head(self, table: str) -> Head:
         """The newest version, verified.
@@ -215,45 +215,45 @@ class Lake:
 
         folder = self.folder(table)
         properties = self._signed(table, stamp)
-        if replace is None or not self.exists(table):
-            is_new = not self.exists(table)
+        if not self.exists(table):
             folder.mkdir(parents=True, exist_ok=True)
             write_deltalake(
                 str(folder),
                 rows,
-                mode="append",
-                partition_by=partition if is_new else None,
-                configuration=CONFIGURATION if is_new else None,
+                partition_by=partition,
+                configuration=CONFIGURATION,
                 commit_properties=properties,
             )
+            return 0
+        delta = self._open(table)
+        if replace is None:
+            write_deltalake(delta, rows, mode="append", commit_properties=properties)
         else:
             predicate = None
             if partition is not None:
-                fields = self._open(table).schema().fields
-                is_text = any(f.name == partition and "string" in str(f.type) for f in fields)
+                is_text = any(f.name == partition and "string" in str(f.type) for f in delta.schema().fields)
                 predicate = _predicate(partition, replace, is_text)
-            write_deltalake(
-                str(folder), rows, mode="overwrite", predicate=predicate, commit_properties=properties
-            )
-        return int(self._open(table).version())
+            write_deltalake(delta, rows, mode="overwrite", predicate=predicate, commit_properties=properties)
+        return int(delta.version())
 
     def restore(self, table: str, version: int, stamp: Mapping[str, Any]) -> int:
         """Bring a table back to an earlier version in a new, stamped commit; the new version."""
         delta = self._open(table)
         delta.restore(version, commit_properties=self._signed(table, stamp))
-        return int(self._open(table).version())
+        return int(delta.version())
 
     def compact(self, table: str, stamp: Mapping[str, Any]) -> None:
         """Merge a table's small files in a stamped commit; the rows stay the same."""
-        self._open(table).optimize.compact(commit_properties=self._signed(table, stamp))
+        delta = self._open(table)
+        delta.optimize.compact(commit_properties=self._signed(table, stamp))
         # Else each opening reads up to a hundred commits of the log one by one.
-        self._open(table).create_checkpoint()
+        delta.create_checkpoint()
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
         from deltalake import DeltaTable
 
         if not self.exists(table):
-            raise NoTable(f"{table}: no rows have passed its gate yet")
+            raise NoTable(_never_written(table))
         return DeltaTable(str(self.folder(table)), version=version)
 
     def _signed(self, table: str, stamp: Mapping[str, Any]) -> CommitProperties:
@@ -276,16 +276,31 @@ class Lake:
         return stamp if stamp.get("tabel") == table else None
 
     def _verify(self, table: str) -> _Chain:
-        delta = self._open(table)
-        chain = self._chains.get(table)
-        version = int(delta.version())
-        if chain is None or chain.version > version or chain.table_id != str(delta.metadata().id):
-            chain = _Chain(table_id=str(delta.metadata().id))
-        if chain.version < version:
-            for following in range(chain.version + 1, version + 1):
-                self._extend(table, chain, following)
-        self._chains[table] = chain
+        """Verify what was committed since the last look, told from the log's files: opening costs more."""
+        if not self.exists(table):
+            raise NoTable(_never_written(table))
+        chain, beginning = self._chains.get(table), self._beginning(table)
+        if chain is None or chain.beginning != beginning or not self._log(table, chain.version).is_file():
+            # Another table in the same place, or one that was set back.
+            chain = self._chains[table] = _Chain(beginning=beginning)
+        if not self._log(table, chain.version + 1).is_file():
+            return chain
+        while self._log(table, chain.version + 1).is_file():
+            self._extend(table, chain, chain.version + 1)
+        following = self._log(table, chain.version + 1)
+        if max(following.parent.glob("[0-9]*.json")) > following and not following.is_file():
+            # The rows are those of later commits, to which the chain cannot be followed.
+            del self._chains[table]
+            raise UntrustedTable(f"{table}: its log lacks version {chain.version + 1}")
         return chain
+
+    def _log(self, table: str, version: int) -> Path:
+        return self.folder(table) / "_delta_log" / f"{version:020d}.json"
+
+    def _beginning(self, table: str) -> tuple[int, int, int]:
+        """Tells one table from another that took its place."""
+        first = self._log(table, 0).stat()
+        return first.st_ino, first.st_mtime_ns, first.st_size
 
     def _extend(self, table: str, chain: _Chain, version: int) -> None:
         actions = self._actions(table, version)
@@ -312,10 +327,8 @@ class Lake:
         Not from `DeltaTable.history`: that numbers the newest commits as if the table had been opened after
         them, so that a commit of another process in between gives every commit the wrong version.
         """
-        log = self.folder(table) / "_delta_log" / f"{version:020d}.json"
-        if not log.is_file():
-            raise UntrustedTable(f"{table}: its log lacks version {version}")
-        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line]
+        log = self._log(table, version).read_text(encoding="utf-8")
+        return [json.loads(line) for line in log.splitlines() if line]
 
     def _changes_data(self, table: str, version: int, actions: Sequence[Mapping[str, Any]]) -> bool:
         """Whether a commit changes rows or schema: told from its actions, since its name can say anything."""
@@ -334,6 +347,10 @@ class Lake:
             [a["remove"] for a in actions if "remove" in a],
             [a["add"] for a in actions if "add" in a],
         )
+
+
+def _never_written(table: str) -> str:
+    return f"{table}: no rows have passed its gate yet"
 
 
 def _check_folders(table: str, paths: Sequence[str], column: str, values: Sequence[object]) -> None:

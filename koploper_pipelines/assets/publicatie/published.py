@@ -27,10 +27,9 @@ def published_tables(platform: Platform) -> Iterator[GatedTable]:
     yield from (t for t in platform.tables.values() if t.contract.layer == "published")
 
 
-def _judged(platform: Platform) -> str:
-    """What the experiments' gates said last: changes when one of them judged anew."""
-    events = platform.ledger.read(f"gebeurtenis = 'regel' AND tabel NOT LIKE '{OWN}%'")
-    return "" if events.empty else f"{len(events)} {events['tijd'].max()}"
+def _judged(platform: Platform) -> dict[str, int]:
+    """When the experiments' gates judged last: changes when one of them judged anew."""
+    return {t: n for t, n in platform.ledger.last_judged().items() if not t.startswith(OWN)}
 
 
 @gated_table("publicatie/published/datakwaliteit", also=_judged)
