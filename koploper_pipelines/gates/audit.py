@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -118,30 +118,76 @@ def _judge_measured(staged: Staged, rules: Sequence[Rule], partitions: Sequence[
             measures = _measures(rule, staged.controls)
             _measured(staged, measures, partitions)
             able.update(measures)
-        except (NotEvaluable, KeyError, _duckdb_error()) as error:
+        except (NotEvaluable, KeyError, TypeError, ValueError, _duckdb_error()) as error:
             unable[rule.name] = _first_line(error)
     frame = _measured(staged, able, partitions).df()
-    judged = {r.name: _judgeable(r, frame, able) for r in rules if r.name not in unable}
-    results = _validate(frame, {name: e for expected in judged.values() for name, e in expected.items()})
+    judged = [r for r in rules if r.name not in unable]
+    outside, problem = _outside(_against_limits(judged, frame, able))
     return [
-        _unable(rule, unable[rule.name])
-        if rule.name in unable
-        else _verdict_of_measures(staged.contract, rule, frame, [results[k] for k in judged[rule.name]])
+        _unable(rule, unable.get(rule.name) or problem)
+        if rule.name in unable or problem
+        else _verdict_of_measures(staged.contract, rule, frame, outside.get(rule.name, set()))
         for rule in rules
     ]
 
 
-def _judgeable(rule: Rule, frame: pd.DataFrame, measures: Mapping[str, Measure]) -> dict[str, Expectation]:
-    """What Great Expectations is asked of a rule's measures.
+def _against_limits(
+    rules: Sequence[Rule], frame: pd.DataFrame, measures: Mapping[str, Measure]
+) -> pd.DataFrame:
+    """Each measure of each partition beside its limits: regel, plaats, waarde, minimum, maximum.
 
-    Rows that break any of a rule's conditions are added up in the frame first: each expectation costs Great
-    Expectations more than the counting did.
+    Under each other, because an expectation costs Great Expectations more than a million rows do; and of a
+    rule's conditions on rows the sum, since no row may break any.
     """
-    names = _names(rule)
-    if not all(_counts_rows(e) for e in rule.expectations):
-        return {name: _limits(name, measures[name]) for name in names}
-    frame[rule.name] = frame[names].sum(axis=1)
-    return {rule.name: _limits(rule.name, Measure("", None, 0))}
+    import pandas as pd
+
+    parts = []
+    for rule in rules:
+        names = _names(rule)
+        limited: list[tuple[pd.Series[float], float | None, float | None]]
+        if all(_counts_rows(e) for e in rule.expectations):
+            limited = [(frame[names].sum(axis=1), None, 0.0)]
+        else:
+            limited = [(frame[n], measures[n].minimum, measures[n].maximum) for n in names]
+        parts += [
+            pd.DataFrame(
+                {
+                    "regel": rule.name,
+                    "plaats": range(len(frame)),
+                    "waarde": v,
+                    "minimum": low,
+                    "maximum": high,
+                }
+            )
+            for v, low, high in limited
+        ]
+    made = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return made.astype({c: "float64" for c in ("waarde", "minimum", "maximum") if parts})
+
+
+def _outside(limited: pd.DataFrame) -> tuple[dict[str, set[int]], str | None]:
+    """Per rule the rows of the measures that lie outside its limits; or why nothing could be judged."""
+    if limited.empty:
+        return {}, None
+    at_least = "expect_column_pair_values_a_to_be_greater_than_b"
+    common = {"or_equal": True, "ignore_row_if": "either_value_is_missing"}
+    results = _validate(
+        limited,
+        {
+            "ondergrens": Expectation(at_least, {"column_A": "waarde", "column_B": "minimum", **common}),
+            "bovengrens": Expectation(at_least, {"column_A": "maximum", "column_B": "waarde", **common}),
+        },
+    )
+    if problem := next((r.problem for r in results.values() if r.problem), None):
+        return {}, problem
+    rules, places = limited["regel"].tolist(), limited["plaats"].tolist()
+    found: dict[str, set[int]] = {}
+    for result in results.values():
+        for place in result.unexpected_index:
+            found.setdefault(rules[place], set()).add(places[place])
+        if not result.success and not result.unexpected_index:
+            return {}, "Great Expectations does not say what lies outside the limits"
+    return found, None
 
 
 def _counts_rows(expectation: Expectation) -> bool:
@@ -158,11 +204,6 @@ def _measures(rule: Rule, controls: Mapping[str, Any]) -> dict[str, Measure]:
         name: measure(resolved(expectation, controls))
         for name, expectation in zip(_names(rule), rule.expectations, strict=True)
     }
-
-
-def _limits(name: str, measured: Measure) -> Expectation:
-    limits = {"min_value": measured.minimum, "max_value": measured.maximum}
-    return Expectation("expect_column_values_to_be_between", {"column": name, **limits})
 
 
 def _measured(
@@ -190,10 +231,8 @@ def _measured(
 
 
 def _verdict_of_measures(
-    contract: Contract, rule: Rule, frame: pd.DataFrame, results: Sequence[_Result]
+    contract: Contract, rule: Rule, frame: pd.DataFrame, outside: Collection[int]
 ) -> Verdict:
-    if problem := next((r.problem for r in results if r.problem), None):
-        return _unable(rule, problem)
     names = _names(rule)
     for name, expectation in zip(names, rule.expectations, strict=True):
         if expectation.type not in AGGREGATES:
@@ -203,16 +242,15 @@ def _verdict_of_measures(
         )
         if has_no_value.any():
             return _unable(rule, _no_value(expectation))
-    failed_rows = {i for r in results for i in r.unexpected_index}
     counted = [name for name, e in zip(names, rule.expectations, strict=True) if _counts_rows(e)]
     single = names[0] if len(names) == 1 and len(frame) == 1 else None
     return Verdict(
         rule,
-        all(r.success for r in results),
+        not outside,
         judged=int(frame["rijen"].sum()),
         unexpected=int(frame[counted].sum().sum()),
         observed=None if single is None or frame[single].isna().all() else float(frame[single].iloc[0]),
-        partitions=tuple(str(frame["partitie"].iloc[i]) for i in sorted(failed_rows)),
+        partitions=tuple(str(frame["partitie"].iloc[i]) for i in sorted(outside)),
     )
 
 
@@ -391,7 +429,7 @@ def _camel(snake: str) -> str:
 # -- Shared --------------------------------------------------------------------------------------------------
 
 
-def _unable(rule: Rule, why: str) -> Verdict:
+def _unable(rule: Rule, why: str | None) -> Verdict:
     return Verdict(rule, False, evaluable=False, message=f"could not be evaluated: {why}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from koploper_pipelines.contracts import Expectation, Rule
@@ -118,7 +119,9 @@ def measure(expectation: Expectation) -> Measure:
     """The aggregate that decides an expectation, to be taken over the table or over each partition."""
     kwargs = expectation.kwargs
     if expectation.type in AGGREGATES:
-        return Measure(AGGREGATES[expectation.type](kwargs), kwargs.get("min_value"), kwargs.get("max_value"))
+        return Measure(
+            AGGREGATES[expectation.type](kwargs), _limit(kwargs, "min_value"), _limit(kwargs, "max_value")
+        )
     if expectation.type in UNIQUENESS:
         columns = UNIQUENESS[expectation.type](kwargs)
         # Rows too many. Great Expectations counts every row of a doubled key; the verdict is the same. As
@@ -130,4 +133,14 @@ def measure(expectation: Expectation) -> Measure:
     if kwargs.get("mostly") is None:
         return Measure(broken, None, 0)
     judged = "*" if expectation.type == "expect_column_values_to_not_be_null" else quoted(kwargs["column"])
-    return Measure(f"1 - {broken} / nullif(count({judged}), 0)", kwargs["mostly"], None)
+    return Measure(f"1 - {broken} / nullif(count({judged}), 0)", _limit(kwargs, "mostly"), None)
+
+
+def _limit(kwargs: Mapping[str, Any], name: str) -> float | None:
+    value = kwargs.get(name)
+    if value is None:
+        return None
+    # Also NumPy's own numbers, which are no int or float.
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise NotEvaluable(f"{name} is {value!r}, expected a number")
+    return float(value)
