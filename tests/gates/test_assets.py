@@ -293,7 +293,7 @@ CROSSINGS: list[tuple[Finder, str, str, bool]] = [
     (writes_to_the_lake, "gates/gate.py", "self.lake.commit(t, rows, stamp)", False),
     (writes_to_the_lake, "gates/gate.py", "from deltalake import write_deltalake", True),
     (writes_to_the_lake, "assets/proef/raw.py", "def f():\n    import deltalake.writer", True),
-    (writes_to_the_lake, "resources/warehouse.py", "conn.commit()", False),
+    (writes_to_the_lake, "resources/warehouse/sqlite.py", "conn.commit()", False),
     (names_an_experiment, "gates/plan.py", "A = 'snuffelfiets/raw/metingen'", True),
     (names_an_experiment, "gates/plan.py", "# as for Snuffelfiets", True),
     (names_an_experiment, "assets/snuffelfiets/raw.py", "A = 'snuffelfiets/raw/metingen'", False),

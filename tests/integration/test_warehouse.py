@@ -35,7 +35,9 @@ from koploper_pipelines.resources.warehouse import (
     ReleaseInfo,
     Warehouse,
     WarehouseError,
+    postgres,
 )
+from koploper_pipelines.resources.warehouse.release import _arrow_schema, sql_table
 
 ABOUT = {"release", "tabellen", "kolommen"}
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -252,7 +254,7 @@ def test_numbers_come_back_to_the_last_bit(database: Database) -> None:
 
 
 def test_schema_is_the_one_that_gates_write() -> None:
-    assert module._arrow_schema(module._sql_table(EVERYTHING)).equals(arrow_schema(EVERYTHING))
+    assert _arrow_schema(sql_table(EVERYTHING)).equals(arrow_schema(EVERYTHING))
 
 
 def test_sqlite_stores_dates_and_moments_as_sortable_text(sqlite_database: Database) -> None:
@@ -1031,7 +1033,7 @@ def test_switching_before_the_first_release_says_that_there_is_none(postgres_dat
 
 def test_the_last_releases_are_kept(postgres_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEPT_RELEASES == 30
-    monkeypatch.setattr(module, "KEPT_RELEASES", 3)
+    monkeypatch.setattr(postgres, "KEPT_RELEASES", 3)
     warehouse = postgres_database.open()
     # The order of publishing counts, not the clock: an older night that is run again is the newest release.
     for n in range(1, 6):
@@ -1111,7 +1113,7 @@ def test_a_change_of_columns_does_not_wait_holding_what_a_reader_needs(postgres_
 def test_a_reader_that_holds_a_view_makes_its_change_fail_not_hang(
     postgres_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(postgres, "LOCK_SECONDS", 0.3)
     warehouse = postgres_database.open()
     warehouse.publish(info("r0"), reshaped("r0"))
     with closing(psycopg2.connect(postgres_database.url)) as con, con.cursor() as cursor:

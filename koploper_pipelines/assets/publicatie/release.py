@@ -1,6 +1,6 @@
 """The release itself: all published tables at one moment, checked as a whole, made current in one step.
 
-Here belongs what must hold over tables; the switch is `resources/warehouse.py`'s.
+Here belongs what must hold over tables; the switch is `resources/warehouse`'s.
 """
 
 from collections.abc import Iterable, Iterator
