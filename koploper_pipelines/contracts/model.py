@@ -100,7 +100,7 @@ class Rule:
     scope: Scope
     dimension: str
     expectations: tuple[Expectation, ...]
-    """Empty for what is proven without: schema, conservation of rows, share set aside, reach of the source."""
+    """Empty for what is proven otherwise: schema, conservation of rows, share set aside, reach of a source."""
 
     @property
     def is_blocking(self) -> bool:
@@ -426,7 +426,7 @@ def _rules_of_the_source(name: str | None) -> Iterator[Rule]:
         yield Rule(
             SOURCE_RULE,
             f"De bron {name} was te bereiken.",
-            "Onbereikbaar zegt niets over de rijen: wat er is blijft staan en een volgende nacht haalt het in.",
+            "Onbereikbaar zegt niets over de rijen: wat er is blijft staan, een volgende nacht haalt het in.",
             "warning",
             "tabel",
             "timeliness",

@@ -83,9 +83,7 @@ class DataStore:
 
     def _result(self, said: Any) -> Mapping[str, Any]:
         if not isinstance(said, dict) or "success" not in said:
-            raise SchemaMismatch(
-                f"{self.api.name}: an answer without success, expected that of a CKAN action"
-            )
+            raise SchemaMismatch(f"{self.api.name}: an answer without success, expected a CKAN action's")
         if said["success"] is not True:
             error = said.get("error")
             kind = error.get("__type") if isinstance(error, dict) else None
@@ -115,9 +113,7 @@ class DataStore:
         if not isinstance(record, dict) or set(record) != set(self.columns):
             known = record if isinstance(record, dict) else {}
             different = sorted(set(known) ^ set(self.columns))
-            raise SchemaMismatch(
-                f"{self.api.name}: a row in which columns {', '.join(different)} came or went"
-            )
+            raise SchemaMismatch(f"{self.api.name}: a row where columns {', '.join(different)} came or went")
         for column, value in record.items():
             if value is not None and (not isinstance(value, str) or len(value) > LONGEST_VALUE):
                 raise SchemaMismatch(f"{self.api.name}: column {column!r} holds no short plain value")

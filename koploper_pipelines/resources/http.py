@@ -35,6 +35,11 @@ class SourceRefused(RuntimeError):
 class BadAnswer(RuntimeError):
     """One answer that is not what the source should say; asked again, it may be."""
 
+    def __init__(self, what: str, retry_after_s: float = 0.0) -> None:
+        """Say what is wrong, and how long the source asks to be left alone."""
+        super().__init__(what)
+        self.retry_after_s = retry_after_s
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -101,7 +106,8 @@ class Api:
             initial=patience.first_wait_s, max=patience.longest_wait_s, jitter=patience.first_wait_s
         )(state)
         error = state.outcome.exception() if state.outcome else None
-        return max(jittered, min(getattr(error, "retry_after_s", 0.0), patience.longest_wait_s))
+        asked = error.retry_after_s if isinstance(error, BadAnswer) else 0.0
+        return max(jittered, min(asked, patience.longest_wait_s))
 
     def _answer(self, method: str, path: str, sent: Mapping[str, str]) -> bytes:
         """The bytes of one answer with status 200, whole and in time."""
@@ -110,28 +116,13 @@ class Api:
         sending: dict[str, Any] = {"params": dict(sent)} if method == "GET" else {"data": dict(sent)}
         url = self.address.rstrip("/") + path
         deadline = time.monotonic() + self.patience.timeout_s
-        with self._named_failures():
-            with (
-                httpx.Client(headers=dict(self.headers), timeout=self.patience.timeout_s) as client,
-                client.stream(method, url, **sending) as response,
-            ):
-                self._check_status(response)
-                return self._whole(response, deadline)
-
-    @contextmanager
-    def _named_failures(self) -> Iterator[None]:
-        import httpx
-
-        try:
-            yield
-        except httpx.TimeoutException as error:
-            raise BadAnswer(f"no answer within {self.patience.timeout_s:g} s") from error
-        except httpx.RemoteProtocolError as error:
-            raise BadAnswer("the answer was cut off") from error
-        except httpx.TransportError as error:
-            raise BadAnswer(f"no connection ({type(error).__name__})") from error
-        except httpx.DecodingError as error:
-            raise BadAnswer("the answer cannot be unpacked") from error
+        with (
+            _named_failures(self.patience),
+            httpx.Client(headers=dict(self.headers), timeout=self.patience.timeout_s) as client,
+            client.stream(method, url, **sending) as response,
+        ):
+            self._check_status(response)
+            return self._whole(response, deadline)
 
     def _check_status(self, response: httpx.Response) -> None:
         status = response.status_code
@@ -142,10 +133,8 @@ class Api:
                 f"{self.name} ({self.address}) refuses the key (HTTP {status}); expected a key that may read"
             )
         if status in PASSES_BY_ITSELF:
-            error = BadAnswer(f"HTTP {status}")
             asked = response.headers.get("Retry-After", "")
-            error.retry_after_s = float(asked) if asked.isdigit() else 0.0  # type: ignore[attr-defined]
-            raise error
+            raise BadAnswer(f"HTTP {status}", float(asked) if asked.isdigit() else 0.0)
         raise SourceRefused(f"{self.name} ({self.address}) answers HTTP {status}, expected 200")
 
     def _whole(self, response: httpx.Response, deadline: float) -> bytes:
@@ -167,6 +156,23 @@ class Api:
             return json.loads(body, parse_int=str, parse_float=str)
         except ValueError as error:
             raise BadAnswer(f"no JSON, or cut off after {len(body)} bytes") from error
+
+
+@contextmanager
+def _named_failures(patience: Patience) -> Iterator[None]:
+    """Failures on the way as bad answers, in words."""
+    import httpx
+
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise BadAnswer(f"no answer within {patience.timeout_s:g} s") from error
+    except httpx.RemoteProtocolError as error:
+        raise BadAnswer("the answer was cut off") from error
+    except httpx.TransportError as error:
+        raise BadAnswer(f"no connection ({type(error).__name__})") from error
+    except httpx.DecodingError as error:
+        raise BadAnswer("the answer cannot be unpacked") from error
 
 
 def is_html(body: bytes) -> bool:

@@ -41,7 +41,7 @@ def read_hours(text: str, name: str) -> list[Row]:
             continue
         elif header is None:
             raise SchemaMismatch(
-                f"{name}: line {number} comes before a header, expected KNMI's hourly values with STN,YYYYMMDD"
+                f"{name}: line {number} comes before a header, expected KNMI's with STN,YYYYMMDD"
             )
         else:
             rows.append(_row(cells, header, len(rows) + 1, f"{name}: row {len(rows) + 1} (line {number})"))

@@ -54,7 +54,7 @@ class SnuffelfietsSources(ExperimentSettings):
     pdok_url: str | None = None
     """Address of the OGC API, as https://api.pdok.nl/cbs/gebiedsindelingen/ogc/v1."""
     eerste_dagen: int = 30
-    """Days back of the first reference and weather hours that are asked for; after that, all since the last."""
+    """Days back of the first reference and weather hours asked for; after that, all since the last."""
     bron_pogingen: int = 5
     """Attempts at one answer of a source."""
     bron_wacht_s: float = 1.0

@@ -45,9 +45,10 @@ def reference_hour_sql(begin: str, end: str) -> str:
 
 def weather_hour_sql(day: str, hour: str) -> str:
     """SQL for the start of KNMI's hour of a day, in UTC; NULL when unreadable."""
+    number = f"TRY_CAST(trim({hour}) AS INTEGER)"
     return (
-        f"CASE WHEN regexp_full_match(trim({hour}), '[0-9]{{1,2}}') AND trim({hour})::INTEGER BETWEEN 1 AND 24"
-        f" THEN timezone('UTC', try_strptime(trim({day}), '%Y%m%d')) + to_hours(trim({hour})::INTEGER - 1) END"
+        f"CASE WHEN regexp_full_match(trim({hour}), '[0-9]{{1,2}}') AND {number} BETWEEN 1 AND 24"
+        f" THEN timezone('UTC', try_strptime(trim({day}), '%Y%m%d')) + to_hours({number} - 1) END"
     )
 
 
@@ -91,7 +92,7 @@ def judge_reference(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation
         SELECT bestand, rij, {", ".join(REFERENCE_COLUMNS)},
             CASE WHEN bezwaar IS NOT NULL THEN bezwaar WHEN volgorde > 1 THEN 'vervangen'
                 WHEN NOT heeft_waarde THEN 'geen_waarde' END AS reden,
-            CASE coalesce(bezwaar, '') WHEN 'onleesbare_tijd' THEN 'begin en einde: een uur uit elkaar verwacht'
+            CASE coalesce(bezwaar, '') WHEN 'onleesbare_tijd' THEN 'tijden een uur uit elkaar verwacht'
                 WHEN 'onmogelijke_tijd' THEN 'van {FIRST_DAY} tot een dag na de landing verwacht'
                 WHEN 'onleesbare_waarde' THEN 'waarde: getal of leeg verwacht'
                 WHEN 'onbekend_station' THEN 'locatie: (breedtegraad,lengtegraad) in Nederland verwacht'

@@ -137,7 +137,7 @@ def _fetched(con: duckdb.DuckDBPyConnection, landing: Landing, store: DataStore)
 
 
 def _watermark(con: duckdb.DuckDBPyConnection, landing: Landing) -> tuple[int, str | None, frozenset[str]]:
-    """The last number landed from the API, from when receipts are asked for again, and what landed of those."""
+    """The last number landed from the API, from when receipts are asked again, and what landed of those."""
     rows = landing.relation(con)
     if rows is None:
         return 0, None, frozenset()
