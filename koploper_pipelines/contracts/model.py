@@ -100,7 +100,7 @@ class Rule:
     scope: Scope
     dimension: str
     expectations: tuple[Expectation, ...]
-    """Empty for what is proven otherwise: schema, conservation of rows, share set aside, reach of a source."""
+    """Empty for what is proven otherwise: schema, conservation of rows, share set aside, reach of sources."""
 
     @property
     def is_blocking(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from koploper_pipelines.contracts import Contract
 from koploper_pipelines.contracts.model import SOURCE_RULE
 from koploper_pipelines.gates.audit import Verdict
 from koploper_pipelines.gates.gate import Passage
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from koploper_pipelines.gates.gate import Gate
     from koploper_pipelines.gates.staging import Offered
-    from koploper_pipelines.gates.table import Delivery, GatedTable
+    from koploper_pipelines.gates.table import Delivery
 
 ALERT_AFTER_NIGHTS = 3
 """Nights in a row without the source after which someone is told: one or two mend themselves."""
@@ -42,7 +43,7 @@ class SourceState:
     """Whether it answered that it will not (a wrong key): waiting does not help."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Unreadable:
     """A delivery that is not what the source should give; offered to the gate it says why."""
 
@@ -78,19 +79,21 @@ def from_source(name: str, deliveries: Iterable[Delivery]) -> Iterator[Delivery 
         yield SourceState()
 
 
-def judge_source(gate: Gate, table: GatedTable, state: SourceState, passage: Passage) -> tuple[Verdict, int]:
+def judge_source(
+    gate: Gate, contract: Contract, state: SourceState, passage: Passage
+) -> tuple[Verdict, int]:
     """The verdict on a table's source, and how many nights in a row it has not been reached.
 
     Remembered in the ledger when it could not be reached, and when that is over.
     """
-    rule = next(r for r in table.contract.rules if r.name == SOURCE_RULE)
+    rule = next(r for r in contract.rules if r.name == SOURCE_RULE)
     before = gate.ledger.read(
-        f"tabel = {literal(table.path)} AND gebeurtenis = 'regel' AND regel = {literal(SOURCE_RULE)}"
+        f"tabel = {literal(contract.path)} AND gebeurtenis = 'regel' AND regel = {literal(SOURCE_RULE)}"
     )
     if state.problem is None:
         verdict = Verdict(rule, True, judged=1)
         if before.empty or not before["is_geslaagd"].iloc[-1]:
-            gate.remember(table.contract, uuid.uuid4().hex, passage, [verdict])
+            gate.remember(contract, uuid.uuid4().hex, passage, [verdict])
         return verdict, 0
     since = before[before["is_geslaagd"].cumsum() == before["is_geslaagd"].sum()]
     failed = since[~since["is_geslaagd"].astype(bool)]
@@ -102,7 +105,7 @@ def judge_source(gate: Gate, table: GatedTable, state: SourceState, passage: Pas
         judged=1,
         message=f"{state.problem}" + (f"; {nights} nachten op rij" if nights > 1 else ""),
     )
-    gate.remember(table.contract, uuid.uuid4().hex, passage, [verdict])
+    gate.remember(contract, uuid.uuid4().hex, passage, [verdict])
     if nights >= ALERT_AFTER_NIGHTS:
-        log.warning("%s: %s", table.path, verdict.message)
+        log.warning("%s: %s", contract.path, verdict.message)
     return verdict, nights

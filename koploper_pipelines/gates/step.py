@@ -287,7 +287,7 @@ def _land(platform: Platform, plan: Plan, table: GatedTable, run_id: str, night:
         yielded: Iterator[Delivery | SourceState] = table.make(step)
         for item in yielded:
             if isinstance(item, SourceState):
-                source, nights = judge_source(platform.gate, table, item, Passage(run_id, night, {}))
+                source, nights = judge_source(platform.gate, table.contract, item, Passage(run_id, night, {}))
                 notes = {"nachten_zonder_bron": nights, "bron": source.message} if nights else {}
                 if item.needs_a_person:
                     outcomes.append(Outcome(run_id, (source,), None, held_back=("de bron",)))
