@@ -1,7 +1,8 @@
 """Snuffelfiets: simulated CKAN exports of bicycle sensors, and what really happened on those rides.
 
 Here belongs the world that the sensors ride through (streets, rides, air), the device that measures it
-(clock, packets, faults) and the files of both. Here does not belong: any reading or cleaning of the export.
+(clock, packets, faults), the official stations that measure the same air, and the files of all, a module
+each. Here does not belong: any reading or cleaning of the files.
 
 Sources. The export layout, the scalings and the shares of faults are those of the test data of
 MilieuCentrumUtrecht/Snuffelfiets (5,704 rows, 10 devices, November 2024) and of its quarterly report of
@@ -18,24 +19,33 @@ Truth files (Parquet, in `truth`):
   true positions at the measuring moments), riding and standing time, group ride;
 * `apparaten`: one row a device: firmware, bias, clock, home and work place;
 * `dagen`, `uren`: level of the shared background by local day, and its factor by local hour of the day;
-* `effecten`: the road-type and humidity effects.
+* `effecten`: the road-type and humidity effects;
+* `referentie`: one row a station and UTC hour, true and measured PM2.5; `stations`: what each adds;
+* `lucht`: one row a UTC hour: shared background and the weather as it is.
 """
 
 import shutil
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from koploper_pipelines.simulation import Simulated
-from koploper_pipelines.simulation.snuffelfiets.air import make_world
+from koploper_pipelines.simulation.snuffelfiets.air import World, make_world
 from koploper_pipelines.simulation.snuffelfiets.device import measure, order_of_arrival, send
 from koploper_pipelines.simulation.snuffelfiets.exports import FilesPer, write_exports
 from koploper_pipelines.simulation.snuffelfiets.riders import make_fleet, make_trips
 from koploper_pipelines.simulation.snuffelfiets.rides import make_rides, make_samples, with_sampled_distance
+from koploper_pipelines.simulation.snuffelfiets.stations import (
+    station_hours,
+    weather_hours,
+    write_reference,
+    write_weather,
+)
 from koploper_pipelines.simulation.snuffelfiets.streets import make_tracks
-from koploper_pipelines.simulation.snuffelfiets.truth import write_truth
+from koploper_pipelines.simulation.snuffelfiets.truth import write_official_truth, write_truth
 
 FIRST_ID = 41_000_000
 DEVICES = 60
@@ -52,8 +62,11 @@ def simulate(
     seed: int,
     rows: int | None = None,
     files_per: FilesPer = "maand",
+    reference: bool = True,
 ) -> Simulated:
     """Write simulated CKAN exports to `inbox` and the truth behind them to `truth`.
+
+    Hourly values of the official stations and the weather go to `inbox/referentie` and `inbox/weer`.
 
     The same arguments give the same bytes. Packets arrive up to seven days late, so the files may run on
     past `last_day`; nothing is measured after it.
@@ -68,6 +81,7 @@ def simulate(
         rows: number of raw rows to aim at (within 5% from 2,000 rows up); without it, the activity of Q1
             2024, about 115 rows per device and day.
         files_per: the period of receipt (UTC) that one file holds.
+        reference: whether to write the files of the official stations and the weather too.
 
     Returns:
         The files written, by name, which is the order of receipt, and their number of rows.
@@ -98,7 +112,25 @@ def simulate(
     inbox.mkdir(parents=True, exist_ok=True)
     write_truth(truth, ids, samples.take(order), fault, rides, fleet, world)
     files = tuple(write_exports(inbox, ids, raw, delivery.receive_s, order, files_per))
-    return Simulated(files=files, truth=truth, rows=len(order))
+    stations, weather = _official(truth, world, seed)
+    beside = _write_beside(inbox, stations, weather) if reference else ()
+    return Simulated(files=files, truth=truth, rows=len(order), beside=beside)
+
+
+def _official(truth: Path, world: World, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the official stations measure and the weather is, with the truth of both written."""
+    # Draws of their own, so that the rides are the same with or without them.
+    rng = np.random.default_rng([seed, 1])
+    stations, weather = station_hours(rng, world), weather_hours(rng, world)
+    write_official_truth(truth, stations, weather, world)
+    return stations, weather
+
+
+def _write_beside(
+    inbox: Path, stations: pd.DataFrame, weather: pd.DataFrame, until: datetime | None = None
+) -> tuple[Path, ...]:
+    reference = write_reference(inbox / "referentie", stations, until)
+    return (*reference, *write_weather(inbox / "weer", weather, until))
 
 
 def demo(inbox: Path, folder: Path, *, first: date, last: date, now: datetime) -> Simulated:
@@ -117,13 +149,21 @@ def demo(inbox: Path, folder: Path, *, first: date, last: date, now: datetime) -
         participants=DEVICES,
         seed=DEMO_SEED,
         files_per="dag",
+        reference=False,
     )
+    stations, weather = (pd.read_parquet(made.truth / f"{name}.parquet") for name in ("referentie", "lucht"))
     received = [file for file in made.files if file.stem[-10:] < now.date().isoformat()]
     inbox.mkdir(parents=True, exist_ok=True)
     months = [list(files) for _, files in groupby(received, key=lambda f: f.stem[:-3])]
     joined = [_joined(files, inbox) for files in months]
     shutil.rmtree(scratch)
-    return Simulated(tuple(f for f, _ in joined), made.truth, sum(rows for _, rows in joined))
+    midnight = datetime.combine(now.astimezone(UTC).date(), time(), tzinfo=UTC)
+    return Simulated(
+        tuple(f for f, _ in joined),
+        made.truth,
+        sum(rows for _, rows in joined),
+        _write_beside(inbox, stations, weather, midnight),
+    )
 
 
 def _joined(files: list[Path], folder: Path) -> tuple[Path, int]:

@@ -20,6 +20,7 @@ from koploper_pipelines.simulation.snuffelfiets.exports import as_moment
 from koploper_pipelines.simulation.snuffelfiets.firmware import FAULT_BIT
 from koploper_pipelines.simulation.snuffelfiets.riders import KINDS, base_of
 from koploper_pipelines.simulation.snuffelfiets.rides import Samples
+from koploper_pipelines.simulation.snuffelfiets.stations import STATIONS
 from koploper_pipelines.simulation.snuffelfiets.streets import metres_per_degree, weights
 
 
@@ -49,6 +50,21 @@ def write_truth(
     tables = {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}
     tables["rijen"] = _row_truth(ids, samples, fault, entities)
     for name, table in tables.items():
+        pa.parquet.write_table(table, truth / f"{name}.parquet", compression="zstd")
+
+
+def write_official_truth(truth: Path, stations: pd.DataFrame, weather: pd.DataFrame, world: World) -> None:
+    """Write what the official stations and the weather really were, hour by hour."""
+    frames = {
+        "referentie": stations,
+        "stations": pd.DataFrame(
+            [(s.number, s.kind, s.lat, s.lon, s.offset_ug_m3) for s in STATIONS],
+            columns=["station", "stationstype", "latitude", "longitude", "afwijking_ug_m3"],
+        ),
+        "lucht": weather.assign(achtergrond_ug_m3=world.background),
+    }
+    for name, frame in frames.items():
+        table = pa.Table.from_pandas(frame, preserve_index=False)
         pa.parquet.write_table(table, truth / f"{name}.parquet", compression="zstd")
 
 
