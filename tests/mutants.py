@@ -343,8 +343,8 @@ MUTANTS = (
     Mutant(
         "landed_before",
         RAW,
-        "if _has_landed(self.platform, content):",
-        "if False:",
+        "if content in self.landing.deliveries:\n                return None\n            rows",
+        "if False:\n                return None\n            rows",
         REAL + "test_the_same_bytes_under_another_name_or_packed_change_nothing",
     ),
     Mutant(

@@ -131,10 +131,10 @@ class DataStore:
         """Numbers of rows by block; SchemaMismatch when it is anything else."""
         counted: dict[int, int] = {}
         for record in result["records"]:
-            pair = [record.get(k) for k in ("blok", "rijen")] if isinstance(record, dict) else []
-            if len(pair) != 2 or not all(isinstance(n, str) and n.isdigit() for n in pair):
+            block, number = (record.get(k) if isinstance(record, dict) else None for k in ("blok", "rijen"))
+            if not (isinstance(block, str) and isinstance(number, str) and (block + number).isdigit()):
                 raise SchemaMismatch(f"{self.api.name}: no numbers of rows, expected blok and rijen")
-            counted[int(pair[0])] = int(pair[1])
+            counted[int(block)] = int(number)
         return counted
 
     def _row(self, record: Any) -> Row:

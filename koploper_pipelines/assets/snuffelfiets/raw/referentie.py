@@ -93,7 +93,7 @@ def _fetched(
 def _start(
     now: datetime, landed: Mapping[tuple[str, str], datetime], sources: SnuffelfietsSources
 ) -> datetime:
-    """Since when to ask: the last hour of the station that is furthest behind, but not of one that stopped."""
+    """Since when to ask: the last hour of the station furthest behind, but not of one that stopped."""
     last = {s: max((h for (t, _), h in landed.items() if t == s), default=None) for s in STATIONS}
     newest = min(max((h for h in last.values() if h is not None), default=now), now)
     horizon = newest - timedelta(days=sources.eerste_dagen)
