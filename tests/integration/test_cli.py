@@ -445,7 +445,7 @@ def test_simulate_writes_what_the_truth_holds(tmp_path: Path) -> None:
     assert result.exit_code == 0, said(result)
     truth = pq.read_table(tmp_path / "simulatie" / "snuffelfiets" / "seed-7" / "rijen.parquet")
     lines = [
-        x for f in (tmp_path / "inbox" / "snuffelfiets").iterdir() for x in f.read_text().splitlines()[1:]
+        x for f in (tmp_path / "inbox" / "snuffelfiets").glob("*.csv") for x in f.read_text().splitlines()[1:]
     ]
     assert len(lines) == truth.num_rows
     assert f"{truth.num_rows} raw rows in" in said(result)
@@ -503,10 +503,10 @@ def test_demo_that_was_killed_delivers_the_same_files(tmp_path: Path) -> None:
         cli._simulate_demo(platform)
     marker = killed.settings.home / "simulatie" / "snuffelfiets" / "demo.json"
     marker.write_text(json.dumps({**json.loads(marker.read_text()), "delivered": False}))
-    for file in (killed.settings.inbox / "snuffelfiets").iterdir():
+    for file in (killed.settings.inbox / "snuffelfiets").rglob("*.csv"):
         file.unlink()
     cli._simulate_demo(killed)
-    files = [sorted((p.settings.inbox / "snuffelfiets").iterdir()) for p in (whole, killed)]
+    files = [sorted((p.settings.inbox / "snuffelfiets").rglob("*.csv")) for p in (whole, killed)]
     assert files[0]
     assert [(f.name, f.read_bytes()) for f in files[0]] == [(f.name, f.read_bytes()) for f in files[1]]
 

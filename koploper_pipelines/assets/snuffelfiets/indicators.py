@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.cleaned import ride_rules
+from koploper_pipelines.assets.snuffelfiets.gebieden import BOUNDARIES, municipality_of
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
 from koploper_pipelines.relations import count, select, value
-from koploper_pipelines.resources.reference import municipality_squares
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,7 +67,11 @@ def pm25_cel(step: Step) -> Offered:
     return Offered(made, controls={"metingen_in_passages": _riding(step)})
 
 
-@gated_table("snuffelfiets/indicators/pm25_gemeente", reads=[Reads(PASSAGES)], settings=SnuffelfietsSettings)
+@gated_table(
+    "snuffelfiets/indicators/pm25_gemeente",
+    reads=[Reads(PASSAGES), Reads(BOUNDARIES)],
+    settings=SnuffelfietsSettings,
+)
 def pm25_gemeente(step: Step) -> Offered:
     """PM2.5 while riding per municipality and month, and for the province as a whole."""
     import pandas as pd
@@ -76,7 +80,7 @@ def pm25_gemeente(step: Step) -> Offered:
 
     rows = _passages(step)
     x, y = geo.square_centre(rows["cel_100m"], 100)
-    rows["gebied_code"] = geo.assign_municipality(x, y, municipality_squares())
+    rows["gebied_code"], _ = municipality_of(step, x, y)
     inside = rows[rows["gebied_code"] != geo.OUTSIDE_PROVINCE].assign(gebied_code=PROVINCE)
     made = _pm25(pd.concat([rows, inside]), "gebied_code", step.settings(SnuffelfietsSettings))
     total = _riding(step) + int(inside["aantal_metingen"].sum())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
+from koploper_pipelines.assets.snuffelfiets.gebieden import BOUNDARIES, municipality_of, status_of_areas
 from koploper_pipelines.assets.snuffelfiets.indicators import CLASSES, PROVINCE
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, SameTotal, Step, gated_table
@@ -17,7 +18,6 @@ from koploper_pipelines.relations import count
 from koploper_pipelines.resources.reference import (
     MUNICIPALITIES_VINTAGE,
     municipalities,
-    municipality_squares,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from koploper_pipelines.methods.disclosure import DisclosureRules
 
-DEFINITIVE, NOT_AVAILABLE, APPROXIMATE = "definitief", "niet_beschikbaar", "benadering"
+DEFINITIVE, NOT_AVAILABLE = "definitief", "niet_beschikbaar"
 PM25 = ("pm25_ug_m3", "pm25_mediaan_ug_m3", "pm25_onder_ug_m3", "pm25_boven_ug_m3")
 COUNTS = ("aantal_metingen", "aantal_passages", "aantal_apparaten", "aantal_dagen")
 
@@ -85,7 +85,7 @@ def overzicht(step: Step) -> Offered:
 
 @gated_table(
     "snuffelfiets/published/pm25_cel",
-    reads=[Reads("snuffelfiets/indicators/pm25_cel")],
+    reads=[Reads("snuffelfiets/indicators/pm25_cel"), Reads(BOUNDARIES)],
     settings=SnuffelfietsSettings,
     closes_months=True,
 )
@@ -99,11 +99,12 @@ def pm25_cel(step: Step) -> Offered:
         ["maand", "cel_500m"], ignore_index=True
     )
     x, y = geo.square_centre(shown["cel_500m"], 500)
+    areas, status = municipality_of(step, x, y)
     made = shown.drop(columns="grootste_aandeel").assign(
         rd_x_m=x,
         rd_y_m=y,
-        gebied_code=geo.assign_municipality(x, y, municipality_squares()),
-        gebied_code_status=APPROXIMATE,
+        gebied_code=areas,
+        gebied_code_status=status,
     )
     expected = step.read("snuffelfiets/indicators/pm25_cel").filter(
         f"maand < '{step.first_open_month}' AND aantal_apparaten >= {rules.min_participants}"
@@ -115,7 +116,7 @@ def pm25_cel(step: Step) -> Offered:
 
 @gated_table(
     "snuffelfiets/published/pm25_gemeente",
-    reads=[Reads("snuffelfiets/indicators/pm25_gemeente")],
+    reads=[Reads("snuffelfiets/indicators/pm25_gemeente"), Reads(BOUNDARIES)],
     settings=SnuffelfietsSettings,
     closes_months=True,
 )
@@ -143,7 +144,7 @@ def pm25_gemeente(step: Step) -> Offered:
     controls = {"gesloten_maanden": _months(rows), "gemeenten_maal_maanden": 27 * len(months)}
     controls["rijen_zonder_onthulling"] = len(shown) - len(exposed)
     made = _year_earlier(shown.drop(columns="grootste_aandeel")).assign(
-        gebied_code_status=APPROXIMATE, peiljaar_indeling=MUNICIPALITIES_VINTAGE
+        gebied_code_status=status_of_areas(step), peiljaar_indeling=MUNICIPALITIES_VINTAGE
     )
     return Offered(_month_end(made), controls=controls)
 
