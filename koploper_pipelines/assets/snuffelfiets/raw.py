@@ -6,15 +6,21 @@ that is the cleaned layer.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Step, gated_table
-from koploper_pipelines.resources.inbox import DroppedFile, count_lines, dropped_files, read_csv
+from koploper_pipelines.resources.inbox import (
+    DroppedFile,
+    count_lines,
+    dropped_files,
+    has_landed,
+    pseudonym,
+    read_csv,
+    rows_landed,
+)
 from koploper_pipelines.resources.lake import UNKNOWN
 
 if TYPE_CHECKING:
@@ -50,7 +56,7 @@ class CkanFile:
         Raises SchemaMismatch when it is no CKAN export.
         """
         with self.file.opened() as (path, content):
-            if _has_landed(self.platform, content):
+            if has_landed(self.platform.lake, TABLE, content):
                 return None
             rows = read_csv(con, path, self.name, CKAN_COLUMNS, IGNORED)
             lines = count_lines(path) - 1
@@ -76,7 +82,7 @@ class CkanFile:
         return Offered(
             made,
             partitions=sorted(d for (d,) in days),
-            controls={"rijen_na_landing": _rows_so_far(self.platform) + lines},
+            controls={"rijen_na_landing": rows_landed(self.platform.lake, TABLE) + lines},
             file=content,
             notes={"bestand": self.name},
         )
@@ -98,14 +104,6 @@ def metingen(step: Step) -> Iterator[CkanFile]:
         yield CkanFile(file, platform)
 
 
-def _has_landed(platform: Platform, content: str) -> bool:
-    return platform.lake.exists(TABLE) and content in platform.lake.head(TABLE).files
-
-
-def _rows_so_far(platform: Platform) -> int:
-    return platform.lake.rows(TABLE, platform.lake.head(TABLE).version) if platform.lake.exists(TABLE) else 0
-
-
 def _pseudonyms(
     con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, key: bytes
 ) -> duckdb.DuckDBPyRelation:
@@ -113,7 +111,7 @@ def _pseudonyms(
     import pyarrow as pa
 
     devices = [d for (d,) in rows.project("entity_id").distinct().fetchall() if d and d.strip()]
-    hashed = [hmac.new(key, d.strip().encode(), hashlib.sha256).hexdigest()[:32] for d in devices]
+    hashed = [pseudonym(key, d.strip()) for d in devices]
     return con.from_arrow(
         pa.table({"entity_id": pa.array(devices, pa.string()), "apparaat": pa.array(hashed, pa.string())})
     )
