@@ -69,7 +69,7 @@ def judge(
     parts = [part_of(q, i) for q, i in zip(kept["vraag"], kept["item"], strict=True)]
     kept["deel"] = pd.Series([p for p, _ in parts], index=kept.index, dtype="str")
     kept["is_zaad"] = np.array([s for _, s in parts], dtype=bool)
-    aside = rows[~is_kept].assign(reden=reason[~is_kept], toelichting=rows["leesfout"].fillna(""))
+    aside = rows.assign(reden=reason, toelichting=rows["leesfout"].fillna(""))[~is_kept]
     columns = ["vraag", "item", "label", "bestand", "rij", "reden", "toelichting"]
     return kept[list(COLUMNS)], aside[columns].reset_index(drop=True), len(rows)
 

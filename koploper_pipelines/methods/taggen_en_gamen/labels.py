@@ -158,6 +158,11 @@ def _single(rows: pd.DataFrame, method: str, known: pd.DataFrame | None) -> pd.D
         ties[int(i)] = [str(n) for n in names[top]]
         best[i] = max(np.flatnonzero(top), key=lambda code, i=i: by_lot(str(items[i]), str(names[code])))
     rows_of = np.arange(len(items))
+    chance = fitted.probability[rows_of, best]
+    if method == MAJORITY:
+        # One vote is no certainty: as if one more judgement was spread over the labels.
+        weight = np.bincount(judgements.item, judgements.weight, len(items))
+        chance = (chance * weight + 1 / len(names)) / (weight + 1)
     number = consensus.judgements_per_item(judgements)
     plain = Judgements(judgements.item, judgements.player, judgements.label, len(items), judgements.players, len(names))
     return pd.DataFrame(
@@ -165,7 +170,7 @@ def _single(rows: pd.DataFrame, method: str, known: pd.DataFrame | None) -> pd.D
             "item": items,
             "label": names[best],
             "is_aanwezig": True,
-            "kans": fitted.probability[rows_of, best],
+            "kans": chance,
             "is_gelijk": tied,
             "gelijken": [_as_json(ties.get(i, [])) for i in rows_of],
             "aantal_stemmen": consensus.votes(plain)[rows_of, best].astype(int),
