@@ -73,6 +73,7 @@ ANONYMOUS_SHARE = 0.25
 TURNS_A_SESSION = 14
 GOLD_SHARE = 0.5
 EXPERT_SHARE = 0.10
+REPEAT_SHARE = 0.012
 FIRST_ID = 310_000_000
 FIRST_SUBJECT = 88_000_000
 FAULTS = {
@@ -110,7 +111,7 @@ def simulate(
     rows: int | None = None,
     seed: int,
 ) -> Simulated:
-    """Write a Zooniverse export, its configuration and labels of experts to `inbox`, and the truth to `truth`.
+    """Write a Zooniverse export, its configuration and experts' labels to `inbox`, the truth to `truth`.
 
     The same arguments give the same bytes.
 
@@ -177,8 +178,13 @@ def _game(rng: np.random.Generator, items: int, players: int) -> _Game:
     # A few players of each kind at least, so that every habit is there.
     kind[: len(KINDS)] = np.arange(len(KINDS))
     anonymous = rng.random(players) < ANONYMOUS_SHARE
-    hashes = [hashlib.sha256(f"{i}|{rng.integers(1 << 60)}".encode()).hexdigest()[:20] for i in range(players)]
-    names = [f"not-logged-in-{h}" if a else f"speler_{i:04d}" for i, (a, h) in enumerate(zip(anonymous, hashes, strict=True))]
+    hashes = [
+        hashlib.sha256(f"{i}|{rng.integers(1 << 60)}".encode()).hexdigest()[:20] for i in range(players)
+    ]
+    names = [
+        f"not-logged-in-{h}" if a else f"speler_{i:04d}"
+        for i, (a, h) in enumerate(zip(anonymous, hashes, strict=True))
+    ]
     people = pd.DataFrame(
         {
             "speler": names,
@@ -193,9 +199,7 @@ def _game(rng: np.random.Generator, items: int, players: int) -> _Game:
     return _Game(photographs, people)
 
 
-def _turns(
-    rng: np.random.Generator, game: _Game, last_day: date, days: int, records: int
-) -> pd.DataFrame:
+def _turns(rng: np.random.Generator, game: _Game, last_day: date, days: int, records: int) -> pd.DataFrame:
     """Who judges which photograph when: sessions of players who come, go on and stop."""
     people = game.players
     number = rng.multinomial(records, people["ijver"] / people["ijver"].sum())
@@ -203,15 +207,18 @@ def _turns(
     number = np.minimum(number, most)
     start = datetime.combine(last_day - timedelta(days=days - 1), time(), ZONE).timestamp()
     pieces = [
-        _sessions(rng, int(n), float(SECONDS[code]), start, days) + (np.full(int(n), player),)
+        (*_sessions(rng, int(n), float(SECONDS[code]), start, days), np.full(int(n), player))
         for player, (n, code) in enumerate(zip(number, people["code"], strict=True))
         if n
     ]
     begin, lasted, player = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     order = np.argsort(begin + lasted, kind="stable")
-    turns = pd.DataFrame({"begin_s": begin[order], "duur_s": lasted[order], "speler": player[order].astype(int)})
+    turns = pd.DataFrame(
+        {"begin_s": begin[order], "duur_s": lasted[order], "speler": player[order].astype(int)}
+    )
     turns["item"] = _dealt(rng, turns["speler"].to_numpy(), len(game.items))
-    turns["einde"] = pd.to_datetime(turns["begin_s"] + turns["duur_s"], unit="s", utc=True)
+    end_ms = np.round(1000 * (turns["begin_s"] + turns["duur_s"])).astype(np.int64)
+    turns["einde"] = pd.to_datetime(end_ms, unit="ms", utc=True)
     return turns
 
 
@@ -244,6 +251,10 @@ def _dealt(rng: np.random.Generator, player: Ints, items: int) -> Ints:
     dealt = np.empty(len(player), dtype=np.int64)
     for turn, who in enumerate(player.tolist()):
         own = done.setdefault(who, set())
+        if own and rng.random() < REPEAT_SHARE:
+            # Shown again, as happens in every live game.
+            dealt[turn] = rng.choice(sorted(own))
+            continue
         place = next((i for i, item in enumerate(waiting) if item not in own), None)
         if place is None:
             waiting += rng.permutation(items).tolist()
@@ -271,7 +282,11 @@ def _answers(rng: np.random.Generator, game: _Game, turn: Any, fault: str | None
     seen = [n for n in SEEN if yes or (not bot and (rng.random() < right) == (n in truly))]
     tags = "" if bot else ", ".join(_typed(rng, str(subject)))
     annotations: list[dict[str, Any]] = [
-        {"task": "T0", "task_label": "Wat is het hoofdonderwerp?", "value": None if fault == "leeg" else subject},
+        {
+            "task": "T0",
+            "task_label": "Wat is het hoofdonderwerp?",
+            "value": None if fault == "leeg" else subject,
+        },
         {"task": "T1", "task_label": "Wat is er te zien?", "value": seen},
         {"task": "T2", "task_label": "Beschrijf de foto", "value": tags},
         {"task": "T3", "task_label": "Waar vloog het vliegtuig?", "value": [_mark(rng, item, bot, fault)]},
@@ -320,9 +335,7 @@ def _mark(rng: np.random.Generator, item: Any, bot: bool, fault: str | None) -> 
 # -- The files -----------------------------------------------------------------------------------------------
 
 
-def _write(
-    rng: np.random.Generator, game: _Game, turns: pd.DataFrame, inbox: Path, truth: Path
-) -> Simulated:
+def _write(rng: np.random.Generator, game: _Game, turns: pd.DataFrame, inbox: Path, truth: Path) -> Simulated:
     faults = _faults(rng, len(turns))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -346,15 +359,25 @@ def _write(
             record = _expert_record(item, FIRST_ID + len(turns) + number, turns["einde"].max())
             writer.writerow(record)
             told.append(
-                {"rij": len(told) + 1, "classification_id": record[0], "speler": record[1], "item": record[-1], "fout": None}
+                {
+                    "rij": len(told) + 1,
+                    "classification_id": record[0],
+                    "speler": record[1],
+                    "item": record[-1],
+                    "fout": None,
+                }
             )
     truth.mkdir(parents=True, exist_ok=True)
     inbox.mkdir(parents=True, exist_ok=True)
-    game.items.assign(tags=[json.dumps(TAGS[s]) for s in game.items["hoofdonderwerp"]]).to_parquet(truth / "items.parquet")
+    game.items.assign(tags=[json.dumps(TAGS[s]) for s in game.items["hoofdonderwerp"]]).to_parquet(
+        truth / "items.parquet"
+    )
     game.players[["speler", "soort", "vaardigheid"]].to_parquet(truth / "spelers.parquet")
     pd.DataFrame(told).to_parquet(truth / "records.parquet")
     files = (
-        _file(inbox / "luchtfotos.yaml", yaml.safe_dump(_configuration(), allow_unicode=True, sort_keys=False)),
+        _file(
+            inbox / "luchtfotos.yaml", yaml.safe_dump(_configuration(), allow_unicode=True, sort_keys=False)
+        ),
         _file(inbox / "hoofdonderwerp.gold.csv", _gold(game)),
         _file(inbox / "luchtfotos-classifications.csv", text.getvalue()),
     )

@@ -50,12 +50,13 @@ def goud(step: Step) -> Offered:
     judgements = step.read(CLEAN)
     experts = judgements.filter("is_deskundige AND NOT is_leeg").order("volgorde").df()
     kinds = dict(judgements.project("vraag, soort").distinct().fetchall())
+    asked = sorted({*files["vraag"].dropna(), *experts["vraag"]})
     kept, set_aside, received = gold.judge(files, experts, kinds)
     return Offered(
         kept,
         rejected=relation(step.con, set_aside),
         rows_in=received,
-        controls={"labels_ontvangen": received},
+        controls={"labels_ontvangen": received, "vragen_met_goud": asked},
     )
 
 

@@ -84,9 +84,7 @@ def leercurve(step: Step) -> Offered:
         if dated.empty:
             continue
         months = dated["tijd"].dt.tz_convert("Europe/Amsterdam").dt.strftime(MONTH)
-        until = engagement.reference_month(
-            months, dated["speler"], step.first_open_month, choice.min_spelers
-        )
+        until = engagement.reference_month(months, dated["speler"], step.first_open_month, choice.min_spelers)
         if until is None:
             continue
         dated = dated.assign(nummer=dated.groupby("speler").cumcount() + 1)[months <= until]
@@ -153,9 +151,7 @@ def _accuracy(
     return told
 
 
-def _calibration(
-    made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings
-) -> dict[str, Any]:
+def _calibration(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings) -> dict[str, Any]:
     """Calibration error before and after, on the evaluation part; fitted on the calibration part."""
     from koploper_pipelines.methods.taggen_en_gamen import confidence, labels
 
@@ -181,7 +177,12 @@ def _cost(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSetti
     from koploper_pipelines.methods.taggen_en_gamen import labels, stopping
 
     told: dict[str, Any] = dict.fromkeys(
-        ("dekking_pct", "nauwkeurigheid_aanvaard", "oordelen_per_aanvaard_label", "kosten_per_aanvaard_label_eur")
+        (
+            "dekking_pct",
+            "nauwkeurigheid_aanvaard",
+            "oordelen_per_aanvaard_label",
+            "kosten_per_aanvaard_label_eur",
+        )
     )
     if made.empty:
         return told
@@ -202,9 +203,7 @@ def _cost(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSetti
     return told
 
 
-def _saved(
-    judgements: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings
-) -> dict[str, Any]:
+def _saved(judgements: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings) -> dict[str, Any]:
     """What deciding along the way would have saved, of single choices with dated judgements."""
     from koploper_pipelines.methods.taggen_en_gamen import labels, stopping
 
@@ -217,10 +216,12 @@ def _saved(
 
     coded, items, names = labels.coded(counting)
     truth = for_calibration(gold, choice).drop_duplicates("item").set_index("item")["label"].reindex(items)
-    known = pd.Index(names).get_indexer(truth)
+    known = pd.Index(names).get_indexer(pd.Index(truth))
     replayed = stopping.replay(coded, rules_of(choice), known)
     told["oordelen_bespaard_pct"] = 100 * replayed.saved
-    evaluated = gold[gold["deel"] == "evaluatie"].drop_duplicates("item").set_index("item")["label"].reindex(items)
+    evaluated = (
+        gold[gold["deel"] == "evaluatie"].drop_duplicates("item").set_index("item")["label"].reindex(items)
+    )
     has = evaluated.notna().to_numpy()
     if has.any():
         right = names[replayed.label[has]] == evaluated.to_numpy(object)[has]

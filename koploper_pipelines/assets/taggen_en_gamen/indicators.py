@@ -49,7 +49,7 @@ def consensus(step: Step) -> Offered:
         found["vertrouwen"] = fit(found["kans"].to_numpy(float)) if len(found) else pd.Series(dtype="float64")
         found["is_geijkt"] = fit.is_fitted
         found = pd.concat([found, _unjudged(rows, found)], ignore_index=True)
-        sure = found["vertrouwen"].astype("float64").fillna(0.0).to_numpy()
+        sure = np.asarray(found["vertrouwen"].astype("float64").fillna(0.0), np.float64)
         found["besluit"] = stopping.decide(sure, found["aantal_oordelen"].to_numpy(int), rules)
         ranked = found.sort_values(["item", "vertrouwen", "label"], ascending=[True, False, True])
         found["volgnummer"] = ranked.groupby("item").cumcount() + 1
@@ -61,7 +61,9 @@ def consensus(step: Step) -> Offered:
     made = made.astype({"vertrouwen": "float64", "is_aanwezig": "boolean", "is_geijkt": "bool"})
     columns = [c.name for c in step.platform.tables[CONSENSUS].contract.columns]
     items = value(
-        step.read(CLEAN).filter(f"soort IN ({_listed(labels.METHODS)})").aggregate("count(DISTINCT (vraag, item))")
+        step.read(CLEAN)
+        .filter(f"soort IN ({_listed(labels.METHODS)})")
+        .aggregate("count(DISTINCT (vraag, item))")
     )
     # Items by their first claim: counted apart from the method.
     made["is_eerste"] = (made["volgnummer"] == 1).astype("int64")
@@ -86,7 +88,9 @@ def plaatsen(step: Step) -> Offered:
         where = place.centres(marks, place.PlaceRules(reach_m=choice.bereik_m)).set_index("item")
         towards = direction.modes(counting[counting["richting_graden"].notna()]).set_index("item")
         items = pd.DataFrame({"item": sorted(own["item"].unique())})
-        made = items.join(where.add_prefix("plaats_"), on="item").join(towards.add_prefix("richting_"), on="item")
+        made = items.join(where.add_prefix("plaats_"), on="item").join(
+            towards.add_prefix("richting_"), on="item"
+        )
         judged = counting.groupby("item").agg(aantal_oordelen=("beurt", "nunique"))
         made = made.join(judged, on="item")
         pieces.append(made.assign(vraag=question, soort=own["soort"].iloc[0]))
@@ -104,7 +108,12 @@ def plaatsen(step: Step) -> Offered:
             "richting_is_tegengesteld": "is_tegengesteld",
         }
     )
-    whole = ["plaats_aantal_spelers", "plaats_aantal_spelers_eens", "richting_aantal_spelers", "aantal_oordelen"]
+    whole = [
+        "plaats_aantal_spelers",
+        "plaats_aantal_spelers_eens",
+        "richting_aantal_spelers",
+        "aantal_oordelen",
+    ]
     for column in whole:
         made[column] = made[column].astype("float64").fillna(0).astype("int64")
     for column in ("rd_x_m", "rd_y_m", "spreiding_m", "kijkrichting_graden", "resultante"):
@@ -157,7 +166,16 @@ def overeenstemming(step: Step) -> Offered:
             }
             for question, label, measure, alpha in found
         ],
-        columns=["vraag", "label", "maat", "alfa", "alfa_onder", "alfa_boven", "aantal_items", "aantal_oordelen"],
+        columns=[
+            "vraag",
+            "label",
+            "maat",
+            "alfa",
+            "alfa_onder",
+            "alfa_boven",
+            "aantal_items",
+            "aantal_oordelen",
+        ],
     )
     made = made.astype(dict.fromkeys(("alfa", "alfa_onder", "alfa_boven"), "float64"))
     made = made.astype({"aantal_items": "int64", "aantal_oordelen": "int64"})
@@ -166,7 +184,7 @@ def overeenstemming(step: Step) -> Offered:
 
 @gated_table(PLAYERS, reads=[Reads(CLEAN, quarantine=True), Reads(CLEAN_GOLD)], settings=TaggenSettings)
 def spelers(step: Step) -> Offered:
-    """How well each player judges: on the calibration part of the gold, against the others, against oneself."""
+    """How well each player judges: on the calibration part of the gold, against others, against oneself."""
     import numpy as np
     import pandas as pd
 
@@ -190,7 +208,7 @@ def spelers(step: Step) -> Offered:
         hits = on_gold & (names[judgements.label] == truth[judgements.item])
         judged = np.bincount(judgements.player, on_gold, judgements.players)
         right = np.bincount(judgements.player, hits, judgements.players)
-        accuracy = players.gold_accuracy(right, judged)
+        accuracy = players.gold_accuracy(right.astype(np.float64), judged.astype(np.float64))
         pieces.append(
             pd.DataFrame(
                 {
@@ -243,9 +261,7 @@ def sessies(step: Step) -> Offered:
         return Offered(empty(step, SESSIONS), controls={"beurten_in_invoer": 0})
     anonymous = turns.groupby("speler")["is_anoniem"].all()
     local = made["begin"].dt.tz_convert("Europe/Amsterdam")
-    made = made.assign(
-        is_anoniem=made["speler"].map(anonymous).astype(bool), maand=local.dt.strftime(MONTH)
-    )
+    made = made.assign(is_anoniem=made["speler"].map(anonymous).astype(bool), maand=local.dt.strftime(MONTH))
     made["aantal_labels"] = made["aantal_labels"].astype("int64")
     return Offered(made, controls={"beurten_in_invoer": len(turns)})
 
@@ -258,10 +274,14 @@ def labelled_questions(step: Step) -> Iterator[tuple[str, str, pd.DataFrame]]:
     from koploper_pipelines.methods.taggen_en_gamen import labels
 
     players = step.read(CLEAN).filter(f"soort IN ({_listed(labels.METHODS)})")
-    rows = players.project(
-        "vraag, soort, item, speler, label, labels, gewicht, tijd, is_leeg, is_te_snel, is_eentonig, is_anoniem,"
-        " volgorde"
-    ).order("volgorde").df()
+    rows = (
+        players.project(
+            "vraag, soort, item, speler, label, labels, gewicht, tijd, is_leeg, is_te_snel, is_eentonig,"
+            " is_anoniem, volgorde"
+        )
+        .order("volgorde")
+        .df()
+    )
     for (question, kind), own in rows.groupby(["vraag", "soort"], sort=True):
         yield str(question), str(kind), own.reset_index(drop=True)
 
@@ -283,9 +303,7 @@ def for_calibration(gold: pd.DataFrame, choice: TaggenSettings) -> pd.DataFrame:
     return own[~own["is_zaad"]] if choice.goud_in_model else own
 
 
-def calibration(
-    found: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings
-) -> Calibration:
+def calibration(found: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings) -> Calibration:
     """The calibration of a method's claims on a question."""
     from koploper_pipelines.methods.taggen_en_gamen import confidence, labels
 
@@ -316,9 +334,14 @@ def _unjudged(rows: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
 
 def _repeats(set_aside: duckdb.DuckDBPyRelation) -> pd.DataFrame:
     """Later judgements of a player on the same item, with their label."""
-    rows: pd.DataFrame = set_aside.filter("reden = 'herhaling'").project(
-        "rij->>'vraag' AS vraag, rij->>'item' AS item, rij->>'speler' AS speler, rij->>'label' AS herhaald"
-    ).df()
+    rows: pd.DataFrame = (
+        set_aside.filter("reden = 'herhaling'")
+        .project(
+            ", ".join(f"rij->>'{c}' AS {c}" for c in ("vraag", "item", "speler"))
+            + ", rij->>'label' AS herhaald"
+        )
+        .df()
+    )
     return rows.dropna(subset=["herhaald"])
 
 

@@ -57,7 +57,10 @@ def locaties(step: Step) -> Offered:
     # Judged, but on a picture of which nobody told where it lies.
     rows["rd_status"] = status.mask(without, NO_REFERENCE)
     made = rows.rename(
-        columns={"plaats_aantal_spelers": "aantal_spelers", "plaats_aantal_spelers_eens": "aantal_spelers_eens"}
+        columns={
+            "plaats_aantal_spelers": "aantal_spelers",
+            "plaats_aantal_spelers_eens": "aantal_spelers_eens",
+        }
     )
     return Offered(made[_columns(step, "locaties")], controls={"items": judged})
 
@@ -111,7 +114,9 @@ def betrokkenheid(step: Step) -> Offered:
         end = (pd.Period(until) + 1).to_timestamp().tz_localize("Europe/Amsterdam")
         figures = engagement.figures(own[own["maand"] <= until], end, rules)
         group = "anoniem" if is_anonymous else "aangemeld"
-        pieces.append(figures.assign(maand=until, spelersgroep=group, peildatum=(end - pd.Timedelta("1D")).date()))
+        pieces.append(
+            figures.assign(maand=until, spelersgroep=group, peildatum=(end - pd.Timedelta("1D")).date())
+        )
     controls = {"groepen_maal_indicatoren": len(pieces) * len(engagement.FIGURES)}
     if not pieces:
         return Offered(empty(step, "taggen_en_gamen/published/betrokkenheid"), controls=controls)
@@ -153,7 +158,10 @@ def evaluatie(step: Step) -> Offered:
 
 
 @gated_table(
-    "taggen_en_gamen/published/leercurve", reads=[Reads(LEARNING)], settings=TaggenSettings, closes_months=True
+    "taggen_en_gamen/published/leercurve",
+    reads=[Reads(LEARNING)],
+    settings=TaggenSettings,
+    closes_months=True,
 )
 def leercurve(step: Step) -> Offered:
     """Whether players get better with practice, as far as enough of them got that far."""

@@ -113,9 +113,7 @@ def read_metadata(records: pd.DataFrame) -> pd.DataFrame:
     return made.astype(numbers | flags)
 
 
-def with_questions(
-    answers: pd.DataFrame, records: pd.DataFrame, configured: pd.DataFrame
-) -> pd.DataFrame:
+def with_questions(answers: pd.DataFrame, records: pd.DataFrame, configured: pd.DataFrame) -> pd.DataFrame:
     """Add to each answer its question and that question's settings.
 
     Args:

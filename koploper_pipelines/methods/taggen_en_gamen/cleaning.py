@@ -68,9 +68,7 @@ class Judged:
     more: int
 
 
-def judge(
-    records: pd.DataFrame, questions: pd.DataFrame, rules: CleaningRules = CleaningRules()
-) -> Judged:
+def judge(records: pd.DataFrame, questions: pd.DataFrame, rules: CleaningRules = CleaningRules()) -> Judged:
     """Judge every answer: kept with its marks and weight, or set aside with one reason.
 
     Args:
@@ -101,7 +99,9 @@ def moments(text: pd.Series) -> pd.Series:
         seconds = pd.to_datetime(plain[is_epoch].astype("float64"), unit="s", utc=True)
         found = found.copy()
         found.loc[is_epoch] = seconds.astype("datetime64[us, UTC]")
-    return found.where(found.between(pd.Timestamp("2000-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")))
+    return found.where(
+        found.between(pd.Timestamp("2000-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC"))
+    )
 
 
 # -- Reasons -----------------------------------------------------------------------------------------------
@@ -285,14 +285,17 @@ def _places(rows: pd.DataFrame, records: pd.DataFrame) -> dict[str, pd.Series]:
     placed = rows["soort"].isin(PLACED) & rows["kaart_m_per_pixel"].notna() & rows["x"].notna()
     found = pd.DataFrame(np.nan, index=rows.index, columns=["rd_x_m", "rd_y_m"])
     if placed.any():
-        told = {r: _subject(records.at[r, "onderwerp"]) for r in rows.loc[placed, "record"].unique()}
-        for label, row in rows[placed].iterrows():
-            subject = told[row["record"]]
-            left, top, scale = (
-                notation.number(subject.get(row[c])) for c in ("kaart_links", "kaart_boven", "kaart_m_per_pixel")
+        marks = rows[placed]
+        told = {r: _subject(str(records.at[r, "onderwerp"])) for r in marks["record"].unique()}
+        left, top, scale = (
+            np.array(
+                [notation.number(told[r].get(k)) for r, k in zip(marks["record"], marks[c], strict=True)]
             )
-            found.loc[label] = [left + row["x"] * scale, top - row["y"] * scale]  # type: ignore[index]
-    return {c: found[c] for c in found}
+            for c in ("kaart_links", "kaart_boven", "kaart_m_per_pixel")
+        )
+        found.loc[placed, "rd_x_m"] = left + marks["x"].to_numpy(float) * scale
+        found.loc[placed, "rd_y_m"] = top - marks["y"].to_numpy(float) * scale
+    return {"rd_x_m": found["rd_x_m"], "rd_y_m": found["rd_y_m"]}
 
 
 def _subject(text: str) -> dict[str, object]:
@@ -317,10 +320,9 @@ def _without_taboo(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _too_fast(rows: pd.DataFrame, rules: CleaningRules) -> pd.Series:
-    """Turns that took less time than looking takes.
+    """Turns that took less time than looking takes, by the duration that the source gives.
 
-    By their duration, or where the source gives none by the time since the player's turn before; moments in
-    whole seconds tell no difference below one.
+    Not by the time since the turn before: where a source dates in whole seconds, or days, that is often 0.
     """
     return (rows["duur_s"] < rules.min_duration_s).fillna(False).astype(bool)
 
@@ -328,10 +330,10 @@ def _too_fast(rows: pd.DataFrame, rules: CleaningRules) -> pd.Series:
 def _monotonous(rows: pd.DataFrame, rules: CleaningRules) -> pd.Series:
     """Series of one player on one question that somebody who looks would hardly give.
 
-    Of labels: always the same answer, where the chance of that, from the shares of that answer among the other
-    judgements of the same items (smoothed by the question's), is below ``series_chance``. A careful player of
-    a question with hardly any variation is no bot. Of places: always the same spot in the picture (within one
-    percent of its side, or two pixels).
+    Of labels: always the same answer, where the chance of that, from the shares of that answer among the
+    other judgements of the same items (smoothed by the question's), is below ``series_chance``. A careful
+    player of a question with hardly any variation is no bot. Of places: always the same spot in the picture
+    (within one percent of its side, or two pixels).
     """
     flagged = pd.Series(False, index=rows.index)
     used = rows[~rows["is_leeg"] & ~rows["is_deskundige"]]
@@ -365,4 +367,5 @@ def _log_chance(labelled: pd.DataFrame) -> pd.Series:
     share = of_question / labelled.groupby("vraag")["item"].transform("size")
     same = labelled.groupby(["vraag", "item", "antwoord"])["speler"].transform("size") - 1
     others = labelled.groupby(["vraag", "item"])["speler"].transform("size") - 1
-    return np.log((same + share) / (others + 1))
+    chance: pd.Series = (same + share) / (others + 1)
+    return chance.apply(np.log)

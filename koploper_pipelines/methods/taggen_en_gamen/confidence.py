@@ -174,4 +174,5 @@ def _ece(probability: Floats, right: Floats, bins: int) -> Floats:
     member = np.minimum((probability * bins).astype(int), bins - 1)
     claimed = np.bincount(member, weights=probability, minlength=bins)
     found = np.stack([np.bincount(member, weights=r, minlength=bins) for r in right])
-    return np.abs(found - claimed).sum(axis=1) / len(probability)
+    errors: Floats = np.abs(found - claimed).sum(axis=1) / len(probability)
+    return errors

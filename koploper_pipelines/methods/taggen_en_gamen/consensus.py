@@ -5,7 +5,7 @@ expectation-maximisation on sparse arrays; typed tags. Does not belong here: how
 (``confidence``), when to stop asking (``stopping``), and places and directions.
 
 Sources: Dawid and Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm",
-Applied Statistics 28 (1979) 20-28; the one-coin model and its start are those of Zhang, Chen, Zhou and Jordan,
+Applied Statistics 28 (1979) 20-28; the one-coin model is that of Zhang, Chen, Zhou and Jordan,
 "Spectral Methods Meet EM", JMLR 17 (2016); multi-label as binary relevance after Duan, Oyama, Sato and
 Kurihara, "Separate or joint? Estimation of multiple labels from crowdsourced annotations", Expert Systems
 with Applications 41 (2014) 5723-5732.
@@ -140,9 +140,7 @@ def expected_accuracy(probability: Floats, truth: Ints) -> Floats:
     return hit
 
 
-def dawid_skene(
-    judgements: Judgements, rules: EmRules = EmRules(), known: Ints | None = None
-) -> Consensus:
+def dawid_skene(judgements: Judgements, rules: EmRules = EmRules(), known: Ints | None = None) -> Consensus:
     """Fit the model of Dawid and Skene: each player has a confusion matrix of their own.
 
     The E-step is one product of a sparse matrix (items by player-and-label) with the logarithms of the
@@ -218,11 +216,13 @@ def one_coin(judgements: Judgements, rules: EmRules = EmRules(), known: Ints | N
         history.append((evidence + prior) / max(total.sum(), 1.0))
         if _stopped(history, rules):
             return Consensus(posterior, one_coin_errors(accuracy, labels), iteration, True, tuple(history))
-    return Consensus(posterior, one_coin_errors(accuracy, labels), rules.max_iterations, False, tuple(history))
+    return Consensus(
+        posterior, one_coin_errors(accuracy, labels), rules.max_iterations, False, tuple(history)
+    )
 
 
 def one_coin_errors(accuracy: Floats, labels: int) -> Floats:
-    """Confusion matrices of players who are right with these probabilities, shape (players, labels, labels)."""
+    """Confusion matrices of players who are right this often, shape (players, labels, labels)."""
     wrong = (1 - accuracy) / max(labels - 1, 1)
     errors = np.repeat(wrong[:, None, None], labels, axis=1).repeat(labels, axis=2)
     errors[:, np.arange(labels), np.arange(labels)] = accuracy[:, None]
@@ -276,7 +276,7 @@ def _seen(judgements: Judgements) -> csr_array:
 
 def _per_item(judgements: Judgements, values: Floats) -> Floats:
     weighted = values if judgements.weight is None else values * judgements.weight
-    return np.bincount(judgements.item, weights=weighted, minlength=judgements.items)
+    return np.bincount(judgements.item, weights=weighted, minlength=judgements.items).astype(np.float64)
 
 
 def _fixed(judgements: Judgements, known: Ints | None) -> tuple[Ints, Ints]:

@@ -88,7 +88,8 @@ def resultant_length(item: Ints, theta: Floats, weight: Floats, items: int) -> F
 def apart_deg(first: npt.ArrayLike, second: npt.ArrayLike) -> Floats:
     """The smaller angle between directions in degrees, from 0 to 180."""
     difference = np.abs(np.asarray(first, float) - np.asarray(second, float)) % 360
-    return np.minimum(difference, 360 - difference)
+    smaller: Floats = np.minimum(difference, 360 - difference)
+    return smaller
 
 
 def _modes(

@@ -152,7 +152,7 @@ def reference_month(months: pd.Series, players: pd.Series, first_open: str, min_
 
 
 def figures(rows: pd.DataFrame, end: pd.Timestamp, rules: DisclosureRules) -> pd.DataFrame:
-    """The indicators of a group of players, each with the players it rests on, hidden where these are too few.
+    """The indicators of a group of players, each with the players it rests on; hidden where too few.
 
     Args:
         rows: sessions, of ``sessions``.

@@ -36,9 +36,9 @@ _PYBOSSA_NEEDS = ("task_id", "project_id", "info")
 _INDEX = ("", "Unnamed: 0", "index")
 _MAX_LINES = 50  # of one record: further on a quote is missing
 EXPECTED = (
-    "expected one of: a Zooniverse classification export (CSV with classification_id, annotations, …), PyBossa"
-    " task runs (CSV or JSON with task_id, project_id, info, …), a Label Studio JSON export, or a CSV file with"
-    " the columns task, worker, label and perhaps timestamp"
+    "expected one of: a Zooniverse classification export (CSV with classification_id, annotations, …),"
+    " PyBossa task runs (CSV or JSON with task_id, project_id, info, …), a Label Studio JSON export, or a CSV"
+    " file with the columns task, worker, label and perhaps timestamp"
 )
 
 
@@ -48,7 +48,7 @@ class UnknownExport(ValueError):
 
 @dataclass(frozen=True)
 class Lines:
-    """The lines of a text file, and which of them are in another encoding than the rest (by number, from 0)."""
+    """The lines of a text file, and which of them (from 0) are in another encoding than the rest."""
 
     lines: Sequence[str]
     strange: frozenset[int] = frozenset()
@@ -278,10 +278,10 @@ def _plain(text: Lines, header: Sequence[str], delimiter: str, name: str) -> pd.
     _only(header, PLAIN_COLUMNS[:3], PLAIN_COLUMNS)
     found = _records(text, header, delimiter)
     label = found["label"].str.strip()
-    if text.lines[-1] != "" and len(found) > 1 and header[-1] == "label":
-        # Without a line end the last value may be cut off, unless others gave it too.
-        if label.iloc[-1] not in set(label.iloc[:-1]):
-            found.loc[found.index[-1], "leesfout"] = "laatste regel zonder regeleinde, misschien afgebroken"
+    ends_in_label = text.lines[-1] != "" and header[-1] == "label"
+    # Without a line end the last value may be cut off, unless others gave it too.
+    if ends_in_label and len(found) > 1 and label.iloc[-1] not in set(label.iloc[:-1]):
+        found.loc[found.index[-1], "leesfout"] = "laatste regel zonder regeleinde, misschien afgebroken"
     return _made(
         found,
         formaat=PLAIN,
@@ -301,11 +301,14 @@ def _plain(text: Lines, header: Sequence[str], delimiter: str, name: str) -> pd.
 
 def _pybossa_csv(text: Lines, header: Sequence[str], delimiter: str) -> pd.DataFrame:
     found = _records(text, header, delimiter)
-    runs = []
-    for row in found.to_dict("records"):
-        row["info"] = _loads_or_text(row["info"])
-        row["calibration"] = str(row.get("calibration", "")).strip().lower() in ("1", "t", "true")
-        runs.append(row)
+    runs = [
+        {
+            **{str(name): value for name, value in row.items()},
+            "info": _loads_or_text(row["info"]),
+            "calibration": str(row.get("calibration", "")).strip().lower() in ("1", "t", "true"),
+        }
+        for row in found.to_dict("records")
+    ]
     made = _pybossa(runs)
     return made.assign(leesfout=found["leesfout"])
 
@@ -324,7 +327,9 @@ def _from_json(content: bytes) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise UnknownExport(f"JSON that is not UTF-8; {EXPECTED}") from error
     except json.JSONDecodeError as error:
-        raise UnknownExport(f"line {error.lineno}: not JSON ({error.msg}); is it cut off? {EXPECTED}") from error
+        raise UnknownExport(
+            f"line {error.lineno}: not JSON ({error.msg}); is it cut off? {EXPECTED}"
+        ) from error
     rows = document if isinstance(document, list) else [document]
     if not rows or not all(isinstance(r, dict) for r in rows):
         raise UnknownExport(f"JSON without a list of objects; {EXPECTED}")
@@ -360,7 +365,9 @@ def _pybossa(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                         "training": bool(run.get("calibration")),
                     }
                 ),
-                "antwoorden": json.dumps(answers or [{"task": "antwoord", "value": info}], ensure_ascii=False),
+                "antwoorden": json.dumps(
+                    answers or [{"task": "antwoord", "value": info}], ensure_ascii=False
+                ),
                 "onderwerp": "",
                 "leesfout": None,
             }
@@ -413,9 +420,7 @@ def _who(completed_by: Any) -> str:
 def _dimensions(annotation: Mapping[str, Any]) -> list[dict[str, Any]]:
     for region in annotation.get("result") or []:
         if region.get("original_width") and region.get("original_height"):
-            return [
-                {"naturalWidth": region["original_width"], "naturalHeight": region["original_height"]}
-            ]
+            return [{"naturalWidth": region["original_width"], "naturalHeight": region["original_height"]}]
     return []
 
 

@@ -81,6 +81,7 @@ def _of_exports(experts: pd.DataFrame) -> pd.DataFrame:
         [label] if kind == SINGLE else json.loads(labels or "[]")
         for kind, label, labels in zip(labelled["soort"], labelled["label"], labelled["labels"], strict=True)
     ]
-    rows = labelled[["vraag", "item", "beurt"]].assign(label=given).explode("label", ignore_index=True)
+    listed = pd.Series(given, index=labelled.index, dtype=object)
+    rows = labelled[["vraag", "item", "beurt"]].assign(label=listed).explode("label", ignore_index=True)
     rows = rows[rows["label"].notna()].reset_index(drop=True)
     return rows.assign(bestand=None, rij=None, leesfout=None, bron=OF_EXPORT)

@@ -37,12 +37,12 @@ CLAIM_COLUMNS = (
 Fit: TypeAlias = Callable[[Judgements, Ints | None], Consensus]
 
 
-def fit_with(method: str, rules: EmRules = EmRules()) -> Fit:
+def fit_with(method: str) -> Fit:
     """The method of that name, as a function of judgements and known labels."""
     if method == MAJORITY:
         return lambda judgements, known: consensus.majority(judgements)
     model = {DAWID_SKENE: consensus.dawid_skene, ONE_COIN: consensus.one_coin}[method]
-    return lambda judgements, known: model(judgements, rules, known)
+    return lambda judgements, known: model(judgements, EmRules(), known)
 
 
 def chosen_method(rows: pd.DataFrame, kind: str, preferred: str = DAWID_SKENE) -> str:
@@ -58,9 +58,7 @@ def chosen_method(rows: pd.DataFrame, kind: str, preferred: str = DAWID_SKENE) -
     return preferred if enough else MAJORITY
 
 
-def claims(
-    rows: pd.DataFrame, kind: str, method: str, known: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def claims(rows: pd.DataFrame, kind: str, method: str, known: pd.DataFrame | None = None) -> pd.DataFrame:
     """What a method says of each item of a question.
 
     Args:
@@ -156,7 +154,8 @@ def _single(rows: pd.DataFrame, method: str, known: pd.DataFrame | None) -> pd.D
     for i in np.flatnonzero(tied):
         top = fitted.probability[i] >= fitted.probability[i].max() - 1e-9
         ties[int(i)] = [str(n) for n in names[top]]
-        best[i] = max(np.flatnonzero(top), key=lambda code, i=i: by_lot(str(items[i]), str(names[code])))
+        lots = [by_lot(str(items[i]), str(names[code])) for code in np.flatnonzero(top)]
+        best[i] = np.flatnonzero(top)[np.argmax(lots)]
     rows_of = np.arange(len(items))
     chance = fitted.probability[rows_of, best]
     if method == MAJORITY:
@@ -164,7 +163,9 @@ def _single(rows: pd.DataFrame, method: str, known: pd.DataFrame | None) -> pd.D
         weight = np.bincount(judgements.item, judgements.weight, len(items))
         chance = (chance * weight + 1 / len(names)) / (weight + 1)
     number = consensus.judgements_per_item(judgements)
-    plain = Judgements(judgements.item, judgements.player, judgements.label, len(items), judgements.players, len(names))
+    plain = Judgements(
+        judgements.item, judgements.player, judgements.label, len(items), judgements.players, len(names)
+    )
     return pd.DataFrame(
         {
             "item": items,
@@ -172,7 +173,7 @@ def _single(rows: pd.DataFrame, method: str, known: pd.DataFrame | None) -> pd.D
             "is_aanwezig": True,
             "kans": chance,
             "is_gelijk": tied,
-            "gelijken": [_as_json(ties.get(i, [])) for i in rows_of],
+            "gelijken": [_as_json(ties.get(i, [])) for i in range(len(items))],
             "aantal_stemmen": consensus.votes(plain)[rows_of, best].astype(int),
             "aantal_oordelen": number,
             "aantal_spelers": rows.groupby("item")["speler"].nunique().reindex(items).to_numpy(),
@@ -232,7 +233,7 @@ def _codes_of(
     if known is None or known.empty:
         return None
     label = known.drop_duplicates("item").set_index("item")["label"].reindex(items)
-    return pd.Index(names).get_indexer(label)
+    return pd.Index(names).get_indexer(pd.Index(label))
 
 
 def _as_json(values: list[str]) -> str:

@@ -22,8 +22,9 @@ Ints: TypeAlias = npt.NDArray[np.integer]
 # Items are put this far apart, so that one search for clusters serves all of them. It leaves a nanometre of
 # precision for 10,000 items within the country, and a micrometre for ten million.
 _APART_M = 2_000_000.0
-_STEPS = 100
-_CLOSE_ENOUGH_M = 0.01
+_STEPS = 1000
+_STILL_M = 0.001
+_NEAREST_M = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def centres(marks: pd.DataFrame, rules: PlaceRules = PlaceRules()) -> pd.DataFra
 def geometric_median(item: Ints, xy: Floats, weight: Floats, items: int) -> Floats:
     """The point of each item with the smallest sum of weighted distances to its points (Weiszfeld).
 
-    Starts at the coordinatewise median; distances are kept above a centimetre, so that a point on the centre
-    does not stop it.
+    Starts at the coordinatewise median; distances are kept above a metre, so that a point near the centre
+    does not hold it.
 
     Args:
         item: item of each point, each item from 0 up to ``items`` at least once, shape (n,).
@@ -104,13 +105,18 @@ def geometric_median(item: Ints, xy: Floats, weight: Floats, items: int) -> Floa
         Shape (items, 2).
     """
     centre: Floats = pd.DataFrame(xy).groupby(item).median().to_numpy(float).copy()
+    moving = np.ones(items, dtype=bool)
     for _ in range(_STEPS):
-        pull = weight / np.maximum(np.hypot(*(xy - centre[item]).T), _CLOSE_ENOUGH_M)
-        total = np.bincount(item, pull, items)
-        moved = np.column_stack([np.bincount(item, pull * xy[:, axis], items) / total for axis in (0, 1)])
-        largest_step = float(np.abs(moved - centre).max())
+        # An item stops by itself, so that its centre does not depend on what else is in the table.
+        rows = moving[item]
+        of, points = item[rows], xy[rows]
+        pull = weight[rows] / np.maximum(np.hypot(*(points - centre[of]).T), _NEAREST_M)
+        total = np.bincount(of, pull, items)
+        sums = np.column_stack([np.bincount(of, pull * points[:, axis], items) for axis in (0, 1)])
+        moved = np.where(moving[:, None], sums / np.where(moving, total, 1)[:, None], centre)
+        moving = np.hypot(*(moved - centre).T) > _STILL_M
         centre = moved
-        if largest_step < _CLOSE_ENOUGH_M:
+        if not moving.any():
             break
     return centre
 

@@ -108,8 +108,12 @@ def learning_curve(answers: pd.DataFrame, steps: tuple[int, ...] = STEPS) -> pd.
     found["grootste_aandeel"] = (per_player.groupby("stap").max() / per_player.groupby("stap").sum()).reindex(
         found.index
     )
-    effect, half = _within(rows["stap"].to_numpy(), rows["speler"], right.to_numpy(), found.index.to_numpy())
-    level = float((right - effect[np.searchsorted(found.index, rows["stap"])]).mean()) if len(rows) else np.nan
+    effect, half = _within(
+        rows["stap"].to_numpy(), rows["speler"], np.asarray(right, np.float64), found.index.to_numpy()
+    )
+    level = (
+        float((right - effect[np.searchsorted(found.index, rows["stap"])]).mean()) if len(rows) else np.nan
+    )
     found["nauwkeurigheid_binnen_spelers"] = np.clip(level + effect, 0, 1)
     found["verschil_onder"], found["verschil_boven"] = effect - half, effect + half
     found.insert(0, "vanaf_item", [steps[s] for s in found.index])
@@ -131,7 +135,8 @@ def _within(
 
     def centred(values: Floats) -> Floats:
         mean = np.stack([np.bincount(code, v) for v in values.T], axis=1) / number[:, None]
-        return values - mean[code]
+        around: Floats = values - mean[code]
+        return around
 
     x, y = centred(dummies), centred(right[:, None])[:, 0]
     # Steps in which no player of another step judged cannot be told from the players themselves.

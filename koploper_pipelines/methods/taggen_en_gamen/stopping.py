@@ -7,6 +7,7 @@ the same image?", PLOS ONE 17(5) (2022) e0267114 (59% of the ratings saved).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -40,7 +41,9 @@ class StoppingRules:
     max_judgements: int = 10
 
 
-def decide(confidence: Floats, judgements: Ints, rules: StoppingRules = StoppingRules()) -> npt.NDArray[np.str_]:
+def decide(
+    confidence: Floats, judgements: Ints, rules: StoppingRules = StoppingRules()
+) -> npt.NDArray[np.str_]:
     """The decision for each item: ``aanvaarden``, ``meer_spelers`` or ``deskundige``.
 
     Args:
@@ -96,7 +99,7 @@ def replay(
     stopped = np.zeros(items, dtype=bool)
     used = np.zeros(items, dtype=int)
     edges = np.linspace(0, n, min(blocks, max(n, 1)) + 1).astype(int)
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         past = _only(judgements, weight, np.flatnonzero(asked[:start]))
         right = _accuracy(past)
         scores = _scores(past, right)
