@@ -202,9 +202,7 @@ def _game(rng: np.random.Generator, items: int, players: int) -> _Game:
 def _turns(rng: np.random.Generator, game: _Game, last_day: date, days: int, records: int) -> pd.DataFrame:
     """Who judges which photograph when: sessions of players who come, go on and stop."""
     people = game.players
-    number = rng.multinomial(records, people["ijver"] / people["ijver"].sum())
-    most = len(game.items)
-    number = np.minimum(number, most)
+    number = _shared_out(rng, records, people["ijver"].to_numpy(float), len(game.items))
     start = datetime.combine(last_day - timedelta(days=days - 1), time(), ZONE).timestamp()
     pieces = [
         (*_sessions(rng, int(n), float(SECONDS[code]), start, days), np.full(int(n), player))
@@ -220,6 +218,15 @@ def _turns(rng: np.random.Generator, game: _Game, last_day: date, days: int, rec
     end_ms = np.round(1000 * (turns["begin_s"] + turns["duur_s"])).astype(np.int64)
     turns["einde"] = pd.to_datetime(end_ms, unit="ms", utc=True)
     return turns
+
+
+def _shared_out(rng: np.random.Generator, records: int, zeal: Floats, most: int) -> Ints:
+    """Turns of each player, by their zeal, none more than there are photographs."""
+    number = np.zeros(len(zeal), dtype=np.int64)
+    while (left := min(records, most * len(zeal)) - int(number.sum())) > 0:
+        free = np.where(number < most, zeal, 0.0)
+        number = np.minimum(number + rng.multinomial(left, free / free.sum()), most)
+    return number
 
 
 def _sessions(

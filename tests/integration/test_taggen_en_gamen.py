@@ -25,10 +25,7 @@ EXPERIMENT = "taggen_en_gamen"
 RAW, CLEAN, GOLD, CONSENSUS = (
     f"{EXPERIMENT}/{t}" for t in ("raw/oordelen", "cleaned/oordelen", "cleaned/goud", "indicators/consensus")
 )
-TO_LABELS = (
-    f"{EXPERIMENT}/raw/goud", RAW, f"{EXPERIMENT}/raw/vragen", CLEAN, GOLD, CONSENSUS,
-    f"{EXPERIMENT}/published/labels",
-)  # fmt: skip
+LANDINGS = tuple(f"{EXPERIMENT}/raw/{t}" for t in ("goud", "oordelen", "vragen"))
 LABEL_COLUMNS = [
     "item", "vraag", "label", "methode", "vertrouwen", "aantal_oordelen", "aantal_spelers", "besluit",
 ]  # fmt: skip
@@ -41,16 +38,16 @@ def drop(platform: Platform, name: str, content: bytes | str) -> Path:
     return inbox / name
 
 
-def to_labels(platform: Platform) -> dict[str, bool]:
+def to_labels(platform: Platform, *more: str) -> dict[str, bool]:
     """Land what waits and make labels of it; whether each table passed."""
     return {
-        path: run_table(platform, platform.tables[path], run_id="proef", chosen=None).passed
-        for path in TO_LABELS
+        path: run_table(platform, platform.tables[path], run_id="proef").passed
+        for path in (*LANDINGS, CLEAN, *more, CONSENSUS)
     }
 
 
 def labels_of(platform: Platform) -> pd.DataFrame:
-    rows = toolbox.lake_table(platform, f"{EXPERIMENT}/published/labels")
+    rows = toolbox.lake_table(platform, CONSENSUS)
     return rows.sort_values(["vraag", "item", "volgnummer"], ignore_index=True)
 
 
@@ -137,9 +134,12 @@ def test_evaluation_of_real_sets(night: Night) -> None:
     assert (rte["aantal_goud"], rte["goud_als_steekproef"]) == (800, "alle_items")
     assert rte["aantal_goud_evaluatie"] + rte["aantal_goud_ijking"] == 800
     # Without moments nothing can be replayed, and that is said.
-    assert (rte["besparing_status"], pd.isna(rte["oordelen_bespaard_pct"])) == ("niet_beschikbaar", True)
+    assert (rte["oordelen_bespaard_pct_status"], pd.isna(rte["oordelen_bespaard_pct"])) == (
+        "niet_beschikbaar",
+        True,
+    )
     played = rows.loc[("hoofdonderwerp", "dawid_skene")]
-    assert played["besparing_status"] == "definitief" and played["oordelen_bespaard_pct"] > 20
+    assert played["oordelen_bespaard_pct_status"] == "definitief" and played["oordelen_bespaard_pct"] > 20
     chicago = rows.loc[("3054.T0", "dawid_skene")]
     assert chicago["nauwkeurigheid_status"] in ("definitief", "geen_referentie")
 
@@ -150,7 +150,7 @@ def test_the_game_s_truth_is_found(night: Night) -> None:
     subject = labels[labels["vraag"] == "hoofdonderwerp"].set_index("item")
     assert (subject["label"] == truth["hoofdonderwerp"].reindex(subject.index)).mean() > 0.92
     places = night.published["taggen_locaties"].set_index("item")
-    known = places[places["rd_status"] == "definitief"]
+    known = places[places["rd_x_m_status"] == "definitief"]
     off = np.hypot(
         known["rd_x_m"] - truth["rd_x_m"].reindex(known.index),
         known["rd_y_m"] - truth["rd_y_m"].reindex(known.index),
@@ -159,7 +159,7 @@ def test_the_game_s_truth_is_found(night: Night) -> None:
     looked = night.published["taggen_kijkrichting"].set_index("item")
     turned = (looked["kijkrichting_graden"] - truth["richting_graden"].reindex(looked.index)).abs() % 360
     right = np.minimum(turned, 360 - turned) <= 22.5
-    sure = looked["kijkrichting_status"] == "definitief"
+    sure = looked["kijkrichting_graden_status"] == "definitief"
     assert right[sure].mean() > right[~sure].mean()
     assert right[sure].mean() > 0.88
 
@@ -171,7 +171,8 @@ def test_planted_faults_are_what_was_set_aside(night: Night) -> None:
     of_game = aside[aside["bestand"].isin(raw.loc[raw["groep"] == game.WORKFLOW, "bestand"])]
     found = of_game.groupby("reden")["rij"].agg(lambda rows: {int(r) for r in rows})
     expected = {
-        "json_afgebroken": "antwoorden_onleesbaar", "dubbel_id": "dubbel_id", "duur_negatief": "duur_negatief",
+        "json_afgebroken": "antwoorden_onleesbaar", "dubbel_id": "dubbel_id",
+        "duur_negatief": "duur_negatief",
         "merk_als_tekst": "antwoord_verkeerde_vorm", "taak_onbekend": "taak_onbekend",
     }  # fmt: skip
     for fault, reason in expected.items():
@@ -339,7 +340,7 @@ def test_what_cannot_be_read_waits_for_a_person_and_keeps_nothing_else_out(platf
         drop(platform, name, content)
     drop(platform, "dak.csv", plain())
     passed = to_labels(platform)
-    assert not passed[RAW] and passed[f"{EXPERIMENT}/published/labels"]
+    assert not passed[RAW] and passed[CONSENSUS]
     assert set(labels_of(platform)["vraag"]) == {"dak"}
     aside = platform.settings.inbox / "afgekeurd"
     for name, (_, said) in REFUSED.items():
@@ -354,16 +355,13 @@ def test_few_judgements_are_decided_by_the_majority_and_ask_for_more(platform: P
     found = labels_of(platform)
     assert (found["methode"] == "meerderheid").all()
     assert (found["besluit"] == "meer_spelers").all()
-    assert (found["vertrouwen_status"] == "benadering").all()
+    assert not found["is_geijkt"].any()
     # Nobody's judgement counts: still there, and asked again.
     drop(platform, "leeg.csv", "task,worker,label\ni1,a,\n")
     to_labels(platform)
     blank = labels_of(platform).set_index("vraag").loc["leeg"]
-    assert blank[["label_status", "besluit", "aantal_oordelen"]].tolist() == [
-        "niet_beschikbaar",
-        "meer_spelers",
-        0,
-    ]
+    assert blank[["besluit", "aantal_oordelen"]].tolist() == ["meer_spelers", 0]
+    assert pd.isna(blank["label"])
 
 
 def test_gold_in_the_model_is_never_of_the_evaluation_part(
@@ -372,7 +370,7 @@ def test_gold_in_the_model_is_never_of_the_evaluation_part(
     """Gold that lies turns its own items round and nothing that is evaluated."""
     drop(platform, "dak.csv", plain(items=200, wrong=1000))
     drop(platform, "dak.gold.csv", "task,label\n" + "".join(f"i{i},nee\n" for i in range(200)))
-    to_labels(platform)
+    to_labels(platform, GOLD)
     assert (labels_of(platform)["label"] == "ja").all()
     monkeypatch.setenv("KOPLOPER_TAGGEN_EN_GAMEN_GOUD_IN_MODEL", "true")
     to_labels(platform)

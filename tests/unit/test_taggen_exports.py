@@ -1,4 +1,4 @@
-"""Exports of four systems: recognised, taken apart, and broken in every way; marks and weights of judgements."""
+"""Exports of four systems: recognised, taken apart, broken in every way; marks and weights of judgements."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import pytest
 
 from koploper_pipelines.methods.taggen_en_gamen import answers, cleaning, exports, gold
 
-HEADER = (
-    "classification_id,user_name,user_id,user_ip,workflow_id,workflow_name,workflow_version,created_at,"
-    "gold_standard,expert,metadata,annotations,subject_data,subject_ids"
-).split(",")
+HEADER = [
+    "classification_id", "user_name", "user_id", "user_ip", "workflow_id", "workflow_name",
+    "workflow_version", "created_at", "gold_standard", "expert", "metadata", "annotations", "subject_data",
+    "subject_ids",
+]  # fmt: skip
 NO_QUESTIONS = pd.DataFrame(columns=list(answers.QUESTION_COLUMNS))
 
 
@@ -450,7 +451,8 @@ def test_gold_that_contradicts_itself_is_not_believed_and_a_later_file_corrects(
         ("v", "1", "nee"), ("v", "3", "ja"), ("m", "1", "x"), ("m", "1", "y"),
     }  # fmt: skip
     assert aside["reden"].value_counts().to_dict() == {
-        "tegenstrijdig": 2, "vervangen": 1, "dubbel": 1, "item_of_label_ontbreekt": 1, "vraag_zonder_labels": 1,
+        "tegenstrijdig": 2, "vervangen": 1, "dubbel": 1, "item_of_label_ontbreekt": 1,
+        "vraag_zonder_labels": 1,
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Places and directions on simulated truth, with gross misses, junk and flips, and what breaks naive methods."""
+"""Places and directions on simulated truth: gross misses, junk and flips, and what breaks naive methods."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def locaties(step: Step) -> Offered:
     without = (rows["aantal_oordelen"] > 0) & (rows["plaats_aantal_spelers"] == 0)
     status = _series(DEFINITIVE, rows).mask(is_weak, UNRELIABLE).mask(~has_place, NOT_AVAILABLE)
     # Judged, but on a picture of which nobody told where it lies.
-    rows["rd_status"] = status.mask(without, NO_REFERENCE)
+    rows["rd_x_m_status"] = status.mask(without, NO_REFERENCE)
     made = rows.rename(
         columns={
             "plaats_aantal_spelers": "aantal_spelers",
@@ -73,7 +73,7 @@ def kijkrichting(step: Step) -> Offered:
     is_weak = (rows["richting_aantal_spelers"] < MIN_AGREEING) | (rows["resultante"] < MIN_RESULTANT)
     is_weak |= rows["is_tegengesteld"].fillna(False).astype(bool)
     status = _series(DEFINITIVE, rows).mask(is_weak, UNRELIABLE)
-    rows["kijkrichting_status"] = status.mask(~has_direction, NOT_AVAILABLE)
+    rows["kijkrichting_graden_status"] = status.mask(~has_direction, NOT_AVAILABLE)
     rows["is_tegengesteld"] = rows["is_tegengesteld"].fillna(False).astype(bool)
     made = rows.rename(columns={"richting_aantal_spelers": "aantal_spelers"})
     return Offered(made[_columns(step, "kijkrichting")], controls={"items": len(rows)})
@@ -137,23 +137,16 @@ def evaluatie(step: Step) -> Offered:
     )
     rows["nauwkeurigheid_status"] = _series(DEFINITIVE, rows).mask(~has_gold, NO_REFERENCE)
     absent = {
-        "verschil": (rows["methode"].isin(["meerderheid", "vrije_tags"]), NOT_APPLICABLE),
+        "verschil_met_meerderheid": (rows["methode"].isin(["meerderheid", "vrije_tags"]), NOT_APPLICABLE),
         "ece": (has_gold, UNRELIABLE),
-        "dekking": (~rows["dekking_pct"].isna(), NOT_AVAILABLE),
-        "kosten": (_series(True, rows).astype(bool), NOT_AVAILABLE),
-        "besparing": (rows["soort"] != "enkel", NOT_APPLICABLE),
+        "dekking_pct": (rows["dekking_pct"].isna(), NOT_AVAILABLE),
+        "kosten_per_aanvaard_label_eur": (rows["dekking_pct"] == 0, NOT_APPLICABLE),
+        "oordelen_bespaard_pct": (rows["soort"] != "enkel", NOT_APPLICABLE),
     }
-    figure = {
-        "verschil": "verschil_met_meerderheid",
-        "ece": "ece",
-        "dekking": "dekking_pct",
-        "kosten": "kosten_per_aanvaard_label_eur",
-        "besparing": "oordelen_bespaard_pct",
-    }
-    for name, (holds, why) in absent.items():
-        otherwise = NO_REFERENCE if name in ("verschil", "ece") else NOT_AVAILABLE
-        reason = _series(otherwise, rows).mask(holds, why)
-        rows[f"{name}_status"] = reason.mask(rows[figure[name]].notna(), DEFINITIVE)
+    for figure, (holds, why) in absent.items():
+        needs_gold = figure in ("verschil_met_meerderheid", "ece")
+        reason = _series(NO_REFERENCE if needs_gold else NOT_AVAILABLE, rows).mask(holds, why)
+        rows[f"{figure}_status"] = reason.mask(rows[figure].notna(), DEFINITIVE)
     return Offered(rows[_columns(step, "evaluatie")], controls={"vragen_maal_methoden": len(rows)})
 
 

@@ -118,7 +118,7 @@ def with_questions(answers: pd.DataFrame, records: pd.DataFrame, configured: pd.
 
     Args:
         answers: of ``unpack``.
-        records: the records they came from.
+        records: the records they came from, in the order of landing.
         configured: ``QUESTION_COLUMNS``, a row a task. A group (workflow, project, plain file) that is named
             here has these questions and no others; any other group has a question a task, of the kind that
             its answers have.
@@ -126,9 +126,14 @@ def with_questions(answers: pd.DataFrame, records: pd.DataFrame, configured: pd.
     Returns:
         The answers with ``groep`` and ``QUESTION_COLUMNS``; ``reden`` is filled where no question is meant.
     """
-    made = answers.assign(groep=records["groep"].reindex(answers["record"]).to_numpy())
+    about = records[["groep", "bron_id"]].reindex(answers["record"])
+    made = answers.assign(groep=about["groep"].to_numpy())
     groups = set(configured["groep"])
-    inferred = _inferred(made[~made["groep"].isin(groups) & made["reden"].isna()])
+    # Of a record that was exported more than once one copy tells the kind.
+    copies = made.assign(bron_id=about["bron_id"].to_numpy()).duplicated(
+        ["groep", "bron_id", "taak", "nummer"], keep="last"
+    ) & (made["taak"] != "")
+    inferred = _inferred(made[~made["groep"].isin(groups) & made["reden"].isna() & ~copies])
     known = pd.concat([configured, inferred], ignore_index=True) if len(inferred) else configured
     made = made.merge(known[list(QUESTION_COLUMNS)], how="left", on=["groep", "taak"])
     unknown = made["reden"].isna() & made["vraag"].isna()

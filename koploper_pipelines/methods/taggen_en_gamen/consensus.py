@@ -27,6 +27,7 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 MIN_MEDIAN_JUDGEMENTS = 3
 """Below this median number of judgements an item Dawid-Skene loses to the majority: on RTE at one judgement
 an item .560 against .731, on Dog .287 against .698; at three it is mostly ahead."""
+_BLOCK_ITEMS = 10_000
 
 
 @dataclass(frozen=True)
@@ -143,9 +144,10 @@ def expected_accuracy(probability: Floats, truth: Ints) -> Floats:
 def dawid_skene(judgements: Judgements, rules: EmRules = EmRules(), known: Ints | None = None) -> Consensus:
     """Fit the model of Dawid and Skene: each player has a confusion matrix of their own.
 
-    The E-step is one product of a sparse matrix (items by player-and-label) with the logarithms of the
-    errors, the M-step one product of its transpose with the posteriors, so a step costs judgements times
-    labels, and memory holds no judgements-by-labels array.
+    The E-step is a product of a sparse matrix (items by player-and-label) with the logarithms of the errors,
+    the M-step one of its transpose with the posteriors, so an iteration costs judgements times labels, and
+    memory holds no judgements-by-labels array. Both go over the items in blocks that fit in a processor's
+    cache: without these, ten times the judgements took twenty times the time.
 
     Args:
         judgements: the judgements.
@@ -159,21 +161,29 @@ def dawid_skene(judgements: Judgements, rules: EmRules = EmRules(), known: Ints 
     seen = _seen(judgements)
     fixed = _fixed(judgements, known)
     posterior = _pinned(majority(judgements).probability, fixed)
+    blocks = _blocks(seen, fixed)
     labels, players, weight = judgements.labels, judgements.players, float(seen.sum())
+    given = np.zeros((players * labels, labels))
+    for block in blocks:
+        given += block.seen.T @ posterior[block.items]
     history: list[float] = []
     for iteration in range(1, rules.max_iterations + 1):
-        # M-step: (player and label) by true label.
-        counts = (seen.T @ posterior).reshape(players, labels, labels).transpose(0, 2, 1) + rules.smoothing
+        # M-step: judgements by player, true label and given label.
+        counts = given.reshape(players, labels, labels).transpose(0, 2, 1) + rules.smoothing
         errors = counts / counts.sum(axis=2, keepdims=True)
         classes = posterior.sum(axis=0) + rules.smoothing
-        log_classes = np.log(classes / classes.sum())
-        # E-step.
-        log_errors = np.log(errors)
-        joint = seen @ log_errors.transpose(0, 2, 1).reshape(players * labels, labels)
-        joint += log_classes
-        prior = rules.smoothing * (log_errors.sum() + log_classes.sum())
-        posterior, evidence = _normalised(joint, fixed)
-        history.append((evidence + prior) / max(weight, 1.0))
+        log_errors, log_classes = np.log(errors), np.log(classes / classes.sum())
+        # E-step, and the sums of the next M-step while a block's posteriors are at hand.
+        table = np.ascontiguousarray(log_errors.transpose(0, 2, 1)).reshape(players * labels, labels)
+        evidence = rules.smoothing * float(log_errors.sum() + log_classes.sum())
+        given = np.zeros_like(given)
+        for block in blocks:
+            joint = block.seen @ table
+            joint += log_classes
+            posterior[block.items], of_block = _normalised(joint, block.fixed)
+            evidence += of_block
+            given += block.seen.T @ posterior[block.items]
+        history.append(evidence / max(weight, 1.0))
         if _stopped(history, rules):
             return Consensus(posterior, errors, iteration, True, tuple(history))
     return Consensus(posterior, errors, rules.max_iterations, False, tuple(history))
@@ -272,6 +282,25 @@ def _seen(judgements: Judgements) -> csr_array:
     weight = np.ones(len(rows)) if judgements.weight is None else judgements.weight
     shape = (judgements.items, judgements.players * judgements.labels)
     return csr_array((weight, (rows, columns.astype(np.int32) if small else columns)), shape=shape)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some items in a row: which, their part of the sparse matrix, and those of a known label among them."""
+
+    items: slice
+    seen: csr_array
+    fixed: tuple[Ints, Ints]
+
+
+def _blocks(seen: csr_array, fixed: tuple[Ints, Ints]) -> list[_Block]:
+    items, label = fixed
+    found = []
+    for start in range(0, seen.shape[0], _BLOCK_ITEMS):
+        stop = min(start + _BLOCK_ITEMS, seen.shape[0])
+        own = (items >= start) & (items < stop)
+        found.append(_Block(slice(start, stop), seen[start:stop], (items[own] - start, label[own])))
+    return found
 
 
 def _per_item(judgements: Judgements, values: Floats) -> Floats:
