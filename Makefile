@@ -12,6 +12,7 @@ demo dev: export DAGSTER_HOME := $(KOPLOPER_HOME)/dagster
 BIN := .venv/bin
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
+ORACLE := build/venv-oracle/.ready
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 REPORTS := build/reports
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
@@ -45,10 +46,10 @@ lint: $(DEV) ## Check style and types.
 faults: $(DEV) ## Break everything that can break, in full (long).
 	$(PYTEST) tests/faults -m ""
 
-oracle: $(DEV) ## Judge every method by an independent implementation, in full (long).
+oracle: $(DEV) $(ORACLE) ## Judge every method by an independent implementation, in full (long).
 	$(PYTEST) tests -m "oracle"
 
-bench-full: $(DEV) ## Measure speed and memory on large simulated data (long).
+bench-full: $(DEV) $(ORACLE) ## Measure speed and memory on large simulated data (long).
 	$(BIN)/python -m pytest -s benchmarks -m ""
 
 mutants: $(DEV) ## Take out each guard in turn; a test must fail for each (long).
@@ -73,6 +74,12 @@ $(RUNTIME): requirements.lock pyproject.toml | .venv/bin/python
 	@echo "Setting up .venv from requirements.lock (once, some minutes)."
 	$(PIP_INSTALL) --require-hashes -r requirements.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(ORACLE): benchmarks/requirements-oracle.txt
+	@echo "Setting up build/venv-oracle (once, some minutes): implementations that are no part of the product."
+	$(PYTHON) -m venv build/venv-oracle
+	build/venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(DEV): requirements-dev.lock pyproject.toml | .venv/bin/python

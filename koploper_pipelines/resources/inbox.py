@@ -10,6 +10,7 @@ import base64
 import codecs
 import gzip
 import hashlib
+import hmac
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ from koploper_pipelines.settings import Settings
 
 if TYPE_CHECKING:
     import duckdb
+
+    from koploper_pipelines.resources.lake import Lake
 
 REFUSED = "afgekeurd"
 KEPT = "bewaard"
@@ -62,11 +65,17 @@ class DroppedFile:
         `encoding` is what the contents must be in. The hash is of the unpacked contents: the same export
         packed otherwise is the same file.
         """
+        with self.unpacked() as plain:
+            yield plain, _checked(plain, self.name, encoding)
+
+    @contextmanager
+    def unpacked(self) -> Iterator[Path]:
+        """A plain file with the contents, whatever their encoding; gz is unpacked."""
         with self.path.open("rb") as source:
             head = source.read(4)
         if head.startswith(b"PK"):
             raise SchemaMismatch(
-                f"{self.name}: a zip or spreadsheet file, expected CSV or gzipped CSV; unpack it first"
+                f"{self.name}: a zip or spreadsheet file, expected plain or gzipped text; unpack it first"
             )
         # DuckDB reads meanings into a name: patterns in * and [, packing in .gz. So it gets one of ours.
         own_name = hashlib.sha256(os.fsencode(self.path.name)).hexdigest()[:16]
@@ -79,7 +88,7 @@ class DroppedFile:
                     shutil.copyfileobj(source, target, CHUNK)
             else:
                 plain.symlink_to(self.path.absolute())
-            yield plain, _checked(plain, self.name, encoding)
+            yield plain
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise SchemaMismatch(
                 f"{self.name}: the gz file is damaged or cut off, expected one that unpacks to its end"
@@ -123,6 +132,21 @@ def dropped_files(settings: Settings, place: str) -> list[DroppedFile]:
         return []
     found = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
     return [DroppedFile(p, settings) for p in found if p.suffix.lower() not in UNFINISHED]
+
+
+def has_landed(lake: Lake, table: str, content: str) -> bool:
+    """Whether contents with this hash have landed in a table before."""
+    return lake.exists(table) and content in lake.head(table).files
+
+
+def rows_landed(lake: Lake, table: str) -> int:
+    """Number of rows that have landed in a table so far."""
+    return lake.rows(table, lake.head(table).version) if lake.exists(table) else 0
+
+
+def pseudonym(key: bytes, name: str) -> str:
+    """A keyed hash for who or what a name stands for; without the installation's key nobody can make it."""
+    return hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def read_csv(

@@ -15,6 +15,7 @@ from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
 from koploper_pipelines.gates.staging import Offered, SchemaMismatch
 from koploper_pipelines.relations import select
 from koploper_pipelines.resources.http import Api, Patience
+from koploper_pipelines.resources.inbox import rows_landed
 from koploper_pipelines.resources.lake import UNKNOWN, WHOLE
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ class Landing:
     @property
     def rows(self) -> int:
         """Rows that have landed."""
-        lake = self.platform.lake
-        return lake.rows(self.table, lake.head(self.table).version) if lake.exists(self.table) else 0
+        return rows_landed(self.platform.lake, self.table)
 
     @property
     def deliveries(self) -> frozenset[str]:

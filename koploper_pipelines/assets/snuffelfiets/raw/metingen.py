@@ -5,8 +5,6 @@ Here belong the columns of the CKAN resource, what is done to a row on landing, 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,7 +17,13 @@ from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Delivery, Step, gated_table
 from koploper_pipelines.relations import select
 from koploper_pipelines.resources.ckan import DataStore
-from koploper_pipelines.resources.inbox import DroppedFile, count_lines, dropped_files, read_csv
+from koploper_pipelines.resources.inbox import (
+    DroppedFile,
+    count_lines,
+    dropped_files,
+    pseudonym,
+    read_csv,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -213,7 +217,7 @@ def _pseudonyms(
     import pyarrow as pa
 
     devices = [d for (d,) in rows.project("entity_id").distinct().fetchall() if d and d.strip()]
-    hashed = [hmac.new(key, d.strip().encode(), hashlib.sha256).hexdigest()[:32] for d in devices]
+    hashed = [pseudonym(key, d.strip()) for d in devices]
     return con.from_arrow(
         pa.table({"entity_id": pa.array(devices, pa.string()), "apparaat": pa.array(hashed, pa.string())})
     )
