@@ -24,11 +24,12 @@ from koploper_pipelines.gates.staging import SchemaMismatch, arrow_schema
 from koploper_pipelines.gates.table import Delivery, GatedTable, Reads, SameTotal
 from koploper_pipelines.resources.clock import Clock
 from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Lake, NoTable
-from koploper_pipelines.resources.warehouse import Warehouse
 from koploper_pipelines.settings import LATE_WINDOW_DAYS, ExperimentSettings, Settings
 
 if TYPE_CHECKING:
     import duckdb
+
+    from koploper_pipelines.resources.warehouse import Warehouse
 
 
 class RulesFailed(RuntimeError):
@@ -66,6 +67,8 @@ class Platform:
     @cached_property
     def warehouse(self) -> Warehouse:
         """The published tables in SQL."""
+        from koploper_pipelines.resources.warehouse import Warehouse
+
         return Warehouse(self.settings.published_url, self.settings.home)
 
     @property

@@ -1,21 +1,18 @@
 """How an experiment declares a table: `@gated_table` on the function that makes its rows.
 
-Here belong the declaration, what the function gets to see (`Step`) and the fingerprint of the code that
-makes a table. The Dagster asset is made of it in `asset.py`, the work list in `plan.py`.
+Here belong the declaration and what the function gets to see (`Step`). The Dagster asset is made of it in
+`asset.py`, the work list in `plan.py`, the fingerprint of its code in `fingerprint.py`.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from koploper_pipelines.contracts import Contract, load_contract
+from koploper_pipelines.gates.fingerprint import code_fingerprint
 from koploper_pipelines.settings import ExperimentSettings
 
 if TYPE_CHECKING:
@@ -23,11 +20,6 @@ if TYPE_CHECKING:
 
     from koploper_pipelines.gates.staging import Offered
     from koploper_pipelines.gates.step import Platform
-
-PACKAGE = "koploper_pipelines"
-REFERENCE = f"{PACKAGE}.resources.reference"
-COUNTING = (f"{PACKAGE}.methods", f"{PACKAGE}.relations", REFERENCE)
-"""Modules whose code decides rows, besides those in `assets/`."""
 
 
 @dataclass(frozen=True)
@@ -152,113 +144,3 @@ def gated_table(
         )
 
     return declare
-
-
-def code_fingerprint(make: Callable[..., Any]) -> str:
-    """Hash of a function and of all code of ours that it uses to make rows.
-
-    Of the modules in `assets/` only the parts that are reached count; of `methods/`, `relations` and the
-    reference lists whole modules, and of the lists their files too.
-    """
-    digest = hashlib.sha256()
-    _add_names(Path(inspect.getsourcefile(make) or ""), make.__name__, digest, set())
-    return digest.hexdigest()[:16]
-
-
-def _add_names(file: Path, start: str, digest: Any, seen: set[str]) -> None:
-    """Add the top-level statement of a module that defines a name, and all that it depends on."""
-    tree = _parsed(file)
-    named = {n: s for s in tree.body for n in _defines(s)}
-    imported = {
-        a.asname or a.name: (s.module or "", a.name)
-        for s in ast.walk(tree)
-        if isinstance(s, ast.ImportFrom)
-        for a in s.names
-    }
-    queue = [start]
-    while queue:
-        name = queue.pop(0)
-        if f"{file}:{name}" in seen:
-            continue
-        seen.add(f"{file}:{name}")
-        if name in named:
-            digest.update(_normalised(named[name]))
-            queue += sorted({n.id for n in ast.walk(named[name]) if isinstance(n, ast.Name)})
-            for imported_module, attribute in _imports(named[name]):
-                _add_import(imported_module, attribute, digest, seen)
-        elif name in imported:
-            _add_import(*imported[name], digest, seen)
-
-
-def _add_import(module: str, name: str, digest: Any, seen: set[str]) -> None:
-    """Add what an import brings, when it is code or a list that decides rows."""
-    if module.startswith(f"{PACKAGE}.assets"):
-        _add_names(_file_of(module), name, digest, seen)
-    elif module.startswith(COUNTING):
-        for candidate in (module, f"{module}.{name}"):
-            _add_module(candidate, digest, seen)
-
-
-def _add_module(module: str, digest: Any, seen: set[str]) -> None:
-    """Add a whole module and the ones it imports; a name that is no module adds nothing."""
-    file = _file_of(module)
-    if module in seen or not file.is_file():
-        return
-    seen.add(module)
-    tree = _parsed(file)
-    digest.update(_normalised(tree))
-    for imported, attribute in _imports(tree):
-        _add_import(imported, attribute, digest, seen)
-    if module.startswith(REFERENCE):
-        for listed in sorted(file.parent.glob("*.csv")):
-            digest.update(listed.read_bytes())
-
-
-def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Module and name of everything that a piece of code imports; the name is empty for a whole module."""
-    for part in ast.walk(node):
-        if isinstance(part, ast.ImportFrom):
-            yield from ((part.module or "", a.name) for a in part.names)
-        elif isinstance(part, ast.Import):
-            yield from ((a.name, "") for a in part.names)
-
-
-def _file_of(module: str) -> Path:
-    """Source of a module of ours, by its name."""
-    place = Path(__file__).parents[2].joinpath(*module.split("."))
-    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
-
-
-def _defines(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        yield statement.name
-    elif isinstance(statement, ast.Assign):
-        yield from (t.id for t in statement.targets if isinstance(t, ast.Name))
-    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-        yield statement.target.id
-
-
-def _parsed(file: Path) -> ast.Module:
-    return _tree(file.read_text(encoding="utf-8"))
-
-
-@cache
-def _tree(source: str) -> ast.Module:
-    """Many tables share modules, and parsing is most of the work of a fingerprint."""
-    return ast.parse(source)
-
-
-@cache
-def _normalised(node: ast.AST) -> bytes:
-    """Source without comments, layout and docstrings: what it does, not how it reads."""
-    copy = ast.parse(ast.unparse(node))
-    for part in ast.walk(copy):
-        if isinstance(part, ast.FunctionDef | ast.ClassDef | ast.Module):
-            first = part.body[0] if part.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                part.body = part.body[1:] or [ast.Pass()]
-    return ast.unparse(copy).encode()

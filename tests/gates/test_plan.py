@@ -23,10 +23,11 @@ from gatehouse import contract as contract_of
 from gatehouse import day as toy_day
 
 from koploper_pipelines.contracts import Contract
-from koploper_pipelines.gates import table as table_module
+from koploper_pipelines.gates import fingerprint as fingerprint_module
+from koploper_pipelines.gates.fingerprint import code_fingerprint
 from koploper_pipelines.gates.plan import MAX_DAYS_PER_RUN, Pending, Plan, in_order, ranges, shifted
 from koploper_pipelines.gates.step import Report
-from koploper_pipelines.gates.table import GatedTable, Reads, Step, code_fingerprint
+from koploper_pipelines.gates.table import GatedTable, Reads, Step
 from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Head, Lake, NoTable, PartitionState
 
 SOURCE, DAILY, MONTHLY = "proef/raw/bron", "proef/cleaned/dagen", "proef/indicators/maanden"
@@ -526,7 +527,7 @@ def method(rows):
 def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Fingerprint of a step in a package of its own, after an edit of one of its files."""
     package = tmp_path / "koploper_pipelines"
-    monkeypatch.setattr(table_module, "__file__", str(package / "gates" / "table.py"))
+    monkeypatch.setattr(fingerprint_module, "__file__", str(package / "gates" / "fingerprint.py"))
 
     def fingerprint(file: str | None = None, old: str = "", new: str = "") -> str:
         for name, text in CODE.items():
