@@ -268,6 +268,27 @@ MUTANTS = (
         AT_ONCE + "test_two_processes_at_one_table_take_turns",
     ),
     Mutant(
+        "log_without_holes",
+        LAKE,
+        'raise UntrustedTable(f"{table}: its log lacks version {chain.version + 1}")',
+        "pass",
+        TRUST + "test_a_log_with_a_hole_is_refused",
+    ),
+    Mutant(
+        "folders_of_partitions",
+        LAKE,
+        """if f"{column}={named}" not in""",
+        """if False and f"{column}={named}" not in""",
+        TRUST + "test_a_file_in_the_folder_of_another_partition_is_not_read",
+    ),
+    Mutant(
+        "what_is_not_trusted_is_told",
+        WORK_LIST,
+        "distrusted.append(Pending(table.path, partition, why))",
+        "pass",
+        TRUST + "test_after_a_repair_everything_is_made_again",
+    ),
+    Mutant(
         "one_landing_at_a_time",
         STEP,
         ', platform.lake.lock(f"{table.path}/landing")',
@@ -336,7 +357,13 @@ MUTANTS = (
         "older = [p for p in () if",
         PROMISES + "test_days_gated_under_other_rules_are_judged_again_before_they_are_used",
     ),
-    Mutant("refused_tonight", STEP, "if night is None or not partitions:", "if True:", HELD_BACK),
+    Mutant(
+        "refused_tonight",
+        STEP,
+        "if night is None or not partitions or not platform.ledger.was_refused(table.path, night):",
+        "if True:",
+        HELD_BACK,
+    ),
     Mutant(
         "refused_tonight_with_the_same_inputs",
         STEP,

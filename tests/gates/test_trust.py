@@ -128,13 +128,21 @@ def _restore(house: House) -> None:
     house.delta(TABLE).restore(0)
 
 
-def _called_optimize(house: House, change: Callable[[pa.Table], pa.Table], says_data_changes: bool) -> None:
-    """Swap a file for another one in a commit, written by hand, that calls itself an OPTIMIZE."""
+def _called_optimize(
+    house: House, change: Callable[[pa.Table], pa.Table], says_data_changes: bool, into: str | None = None
+) -> None:
+    """Swap a file for another one in a commit, written by hand, that calls itself an OPTIMIZE.
+
+    `into`: another folder for the file.
+    """
     delta = house.delta(TABLE)
     actions = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
     old = next(a for a in actions if str(a["partition.dag"]) == SECOND)
     folder = Path(_stranger(house))
     new = old["path"].replace(".parquet", "-x.parquet")
+    if into is not None:
+        (folder / into).mkdir()
+        new = f"{into}/{Path(new).name}"
     changed = change(pq.read_table(folder / old["path"], partitioning=None))
     pq.write_table(changed, folder / new)
     said = {"dataChange": says_data_changes, "partitionValues": {"dag": SECOND}}
@@ -217,6 +225,14 @@ def test_a_foreign_commit_is_refused_and_named(house: House, attack: Callable[[H
     assert (fresh.rows(TABLE), fresh.quarantine(TABLE)) == (expected, aside)
     assert {p: s.provenance for p, s in fresh.head(TABLE).partitions.items()} == {FIRST: {}, SECOND: {}}
     assert fresh.admit(DAYS, rows(THIRD)).passed
+
+
+def test_a_file_in_the_folder_of_another_partition_is_not_read(house: House) -> None:
+    """Readers take the day from the folder: one that does not agree with the log would change it."""
+    _called_optimize(house, lambda t: t, says_data_changes=False, into="dag=2020-01-01")
+    head = house.head(TABLE)
+    with pytest.raises(UntrustedTable, match=f"does not lie in the folder of dag {SECOND}"):
+        house.stored(TABLE, head.version)
 
 
 def test_a_swapped_file_really_is_what_readers_would_have_seen(house: House) -> None:
