@@ -233,7 +233,7 @@ MUTANTS = (
     Mutant(
         "mend_finishes",
         GATE,
-        'if head is not None and head.stamp["gang"] == entry.gang:',
+        'if head is not None and head.stamp["gang"] == begun["gang"]:',
         "if False:",
         MEND + "[replacement-3]",
     ),
@@ -335,7 +335,13 @@ MUTANTS = (
         '""',
         OTHER_MAKE,
     ),
-    Mutant("also_in_provenance", WORK_LIST, "if table.path in self._also:", "if False:", OTHER_MAKE),
+    Mutant(
+        "also_in_provenance",
+        WORK_LIST,
+        'made_of["verder"] = fingerprint(self._also[table.path]())',
+        "pass",
+        OTHER_MAKE,
+    ),
     Mutant(
         "closed_months_in_provenance",
         WORK_LIST,
