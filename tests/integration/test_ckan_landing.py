@@ -38,7 +38,7 @@ def store(export: str) -> apis.Store:
 
 @pytest.fixture
 def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: apis.Store) -> Platform:
-    settings = {"BRON_POGINGEN": "2", "BRON_WACHT_S": "0.001", "BRON_TIJD_S": "5"}
+    settings = {"BRON_POGINGEN": "2", "BRON_WACHT_S": "0.001", "BRON_TIJD_S": "20"}
     for name, value in {**settings, "CKAN_TABEL": store.table, "CKAN_SLEUTEL": KEY}.items():
         monkeypatch.setenv(PREFIX + name, value)
     return toolbox.installation(tmp_path / "home", NOW)
