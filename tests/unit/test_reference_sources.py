@@ -93,6 +93,15 @@ def test_another_layout_is_named_with_its_place(before: str, after: str, why: st
     assert str(told.value).startswith("f.csv: ")
 
 
+def test_line_ends_quotes_and_odd_characters_change_nothing() -> None:
+    expected = read_year(RIVM, "f.csv", STATIONS, "PM2.5")
+    assert read_year(RIVM.replace("\n", "\r\n"), "f.csv", STATIONS, "PM2.5") == expected
+    odd = read_year(RIVM.replace("Griftpark", '"Grift\x85park'), "f.csv", STATIONS, "PM2.5")
+    assert [r["waarde"] for r in odd] == [r["waarde"] for r in expected]
+    assert odd[1]["stationsnaam"] == '"Grift\x85park'
+    assert read_hours(knmi(1, 2).replace("\n", "\r\n"), "knmi") == read_hours(knmi(1, 2), "knmi")
+
+
 def test_a_file_without_any_of_the_stations_or_rows_is_refused() -> None:
     with pytest.raises(SchemaMismatch, match="none of the stations NL00001"):
         read_year(RIVM, "f.csv", ("NL00001",), "PM2.5")
