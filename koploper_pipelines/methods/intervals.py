@@ -181,16 +181,16 @@ def _cluster_variance(
     owners, parts = [], []
     for sample, cluster in zip(samples, clusters, strict=True):
         pairs, place = np.unique(sample.member * width + cluster, return_inverse=True)
-        share = np.bincount(place, weights=sample.share)
+        share = np.bincount(place, weights=sample.share).astype(float)
         left = np.where(share < 1 - 1e-9, 1 - share, 1.0)
         owners.append(pairs)
         parts.append(np.bincount(place, weights=sample.residual) / np.sqrt(left))
         if len(owners) == 1:
-            count = np.bincount(pairs // width)
+            count = np.bincount(pairs // width).astype(np.int64)
             freedom = _degrees_of_freedom(pairs // width, share, left)
     together, place = np.unique(np.concatenate(owners), return_inverse=True)
     between = np.bincount(place, weights=np.concatenate(parts))
-    return np.bincount(together // width, weights=between**2), count, freedom
+    return np.bincount(together // width, weights=between**2).astype(float), count, freedom
 
 
 def _degrees_of_freedom(owner: Integers, share: Floats, left: Floats) -> Floats:
