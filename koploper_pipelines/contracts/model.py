@@ -36,6 +36,7 @@ CONTRACTS_FOLDER = Path(__file__).parent
 SCHEMA_RULE = "schema_klopt"
 CONSERVATION_RULE = "geen_rij_verloren"
 MOST_ROWS_RULE = "meeste_rijen_blijven"
+SOURCE_RULE = "bron_bereikbaar"
 MOST_ROWS_SHARE = 0.10
 """Above this share of rows that break a row rule the whole partition is held back."""
 
@@ -99,7 +100,7 @@ class Rule:
     scope: Scope
     dimension: str
     expectations: tuple[Expectation, ...]
-    """Empty for the rules that the gate itself proves: schema, conservation of rows, share set aside."""
+    """Empty for what is proven otherwise: schema, conservation of rows, share set aside, reach of sources."""
 
     @property
     def is_blocking(self) -> bool:
@@ -130,6 +131,8 @@ class Contract:
     limitations: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Quarantine reasons of the step itself, beside the names of its row rules."""
+    remote_source: str | None = None
+    """Name of the source on the network that the table is (also) fetched from."""
 
     @property
     def experiment(self) -> str:
@@ -236,7 +239,11 @@ def parse_contract(path: str, text: str) -> Contract:
     conserves = bool(own.get("rijbehoud", False))
     explicit = tuple(_rule(q) for q in table.quality or [])
     empty_because = None if empty == "nooit" else str(empty)
-    generated = tuple(_rules_from_columns(columns, partition, empty_because, conserves))
+    remote_source = own.get("bron")
+    generated = (
+        *_rules_from_columns(columns, partition, empty_because, conserves),
+        *_rules_of_the_source(remote_source),
+    )
     names = [r.name for r in (*generated, *explicit)]
     if doubles := {n for n in names if names.count(n) > 1}:
         raise ValueError(f"rules of the same name: {sorted(doubles)}")
@@ -257,6 +264,7 @@ def parse_contract(path: str, text: str) -> Contract:
         freshness_days=None if freshness is None else float(freshness),
         limitations=description.limitations if description else None,
         reasons={str(k): str(v) for k, v in reasons.items()},
+        remote_source=remote_source,
     )
 
 
@@ -410,6 +418,19 @@ def _rules_from_columns(
             "tabel",
             "completeness",
             (Expectation("expect_table_row_count_to_be_between", {"min_value": 1}),),
+        )
+
+
+def _rules_of_the_source(name: str | None) -> Iterator[Rule]:
+    if name is not None:
+        yield Rule(
+            SOURCE_RULE,
+            f"De bron {name} was te bereiken.",
+            "Onbereikbaar zegt niets over de rijen: wat er is blijft staan, een volgende nacht haalt het in.",
+            "warning",
+            "tabel",
+            "timeliness",
+            (),
         )
 
 

@@ -109,8 +109,9 @@ def _run(context: dg.AssetExecutionContext, table: GatedTable, key: dg.AssetKey)
         # Nothing to retry: a person must look.
         raise dg.Failure(description=str(error), allow_retries=False) from error
     if report.nothing_new:
-        yield from _standing_checks(platform, table, key)
-    yield from _checks(key, _merged([v for o in report.outcomes for v in o.verdicts]))
+        yield from _standing_checks(platform, table, key, report)
+    judged = [v for o in report.outcomes for v in o.verdicts]
+    yield from _checks(key, _merged([*judged, *([report.source] if report.source else [])]))
     if not report.passed:
         if has_days:
             yield from _days_that_passed(context, key, report)
@@ -202,13 +203,13 @@ def _days_that_passed(
 
 
 def _standing_checks(
-    platform: Platform, table: GatedTable, key: dg.AssetKey
+    platform: Platform, table: GatedTable, key: dg.AssetKey, report: Report
 ) -> Iterator[dg.AssetCheckResult]:
     """What the rules said last, when a run found nothing to do: it still holds.
 
     As a warning when it was no: the run that was refused has failed already, one without news is in order.
     """
-    rules = {r.name: r for r in table.contract.rules}
+    rules = {r.name: r for r in table.contract.rules if report.source is None or r != report.source.rule}
     for entry in platform.ledger.last_verdicts(table.path).to_dict("records"):
         if entry["regel"] not in rules:
             continue
@@ -260,6 +261,7 @@ def _facts(report: Report) -> dict[str, Any]:
         return {
             "uitkomst": report.message,
             **({"overgeslagen": ", ".join(report.skipped)} if report.skipped else {}),
+            **report.notes,
         }
     facts: dict[str, Any] = {
         _row_count_key(report): sum(o.rows for o in report.outcomes),

@@ -120,6 +120,10 @@ class Gate:
         )
         return Outcome(gang, (verdict,), None, held_back=(source,))
 
+    def remember(self, contract: Contract, gang: str, passage: Passage, verdicts: Sequence[Verdict]) -> None:
+        """Add verdicts that belong to no pass of rows to the ledger."""
+        self.log(contract, gang, passage, _entries(verdicts))
+
     # -- Mending -------------------------------------------------------------------------------------------
 
     def mend(self, table: str) -> None:

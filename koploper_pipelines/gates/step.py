@@ -18,6 +18,7 @@ from koploper_pipelines.gates.gate import QUARANTINE, Gate, Outcome, Passage
 from koploper_pipelines.gates.ledger import Ledger
 from koploper_pipelines.gates.measures import literal, needs_controls
 from koploper_pipelines.gates.plan import Plan, fingerprint
+from koploper_pipelines.gates.sources import SourceState, judge_source
 from koploper_pipelines.gates.staging import SchemaMismatch, arrow_schema
 from koploper_pipelines.gates.table import Delivery, GatedTable, Reads, SameTotal
 from koploper_pipelines.resources.clock import Clock
@@ -92,6 +93,8 @@ class Report:
     """Partitions that a gate refused earlier in the same night, with the same inputs."""
     message: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
+    source: Verdict | None = None
+    """Whether the remote source of a landing could be reached; None when it has none, or none is set."""
 
     @property
     def nothing_new(self) -> bool:
@@ -278,14 +281,21 @@ def _land(platform: Platform, plan: Plan, table: GatedTable, run_id: str, night:
     """Gate each delivery of a source on its own: a refused one does not keep the others out."""
     step = RunStep(platform, plan, table, ())
     outcomes: list[Outcome] = []
+    source: Verdict | None = None
+    notes: dict[str, Any] = {}
     try:
-        deliveries: Iterator[Delivery] = table.make(step)
-        for delivery in deliveries:
-            outcome = _land_one(platform, table, step, delivery, run_id, night)
-            outcomes += [outcome] if outcome is not None else []
+        yielded: Iterator[Delivery | SourceState] = table.make(step)
+        for item in yielded:
+            if isinstance(item, SourceState):
+                source, nights = judge_source(platform.gate, table.contract, item, Passage(run_id, night, {}))
+                notes = {"nachten_zonder_bron": nights, "bron": source.message} if nights else {}
+                if item.needs_a_person:
+                    outcomes.append(Outcome(run_id, (source,), None, held_back=("de bron",)))
+            elif (outcome := _land_one(platform, table, step, item, run_id, night)) is not None:
+                outcomes.append(outcome)
     finally:
         step.con.close()
-    return Report(tuple(outcomes), message="" if outcomes else "niets nieuw")
+    return Report(tuple(outcomes), message="" if outcomes else "niets nieuw", notes=notes, source=source)
 
 
 def _land_one(

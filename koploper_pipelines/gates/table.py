@@ -48,9 +48,11 @@ class Reads:
 
 
 class Delivery(Protocol):
-    """One file of a source, read and ready to be offered to the gate on its own."""
+    """One file or answer of a source, ready to be offered to the gate on its own."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called, for messages."""
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
         """The rows of the file; None when its contents landed before.

@@ -56,10 +56,11 @@ class DroppedFile:
         return printable.encode()[: MAX_NAME - len(suffix.encode())].decode(errors="ignore") + suffix
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[Path, str]]:
+    def opened(self, encoding: str = "utf-8") -> Iterator[tuple[Path, str]]:
         """A plain text file with the contents, and their SHA-256; gz is unpacked.
 
-        The hash is of the unpacked contents: the same export packed otherwise is the same file.
+        `encoding` is what the contents must be in. The hash is of the unpacked contents: the same export
+        packed otherwise is the same file.
         """
         with self.path.open("rb") as source:
             head = source.read(4)
@@ -78,7 +79,7 @@ class DroppedFile:
                     shutil.copyfileobj(source, target, CHUNK)
             else:
                 plain.symlink_to(self.path.absolute())
-            yield plain, _checked(plain, self.name)
+            yield plain, _checked(plain, self.name, encoding)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise SchemaMismatch(
                 f"{self.name}: the gz file is damaged or cut off, expected one that unpacks to its end"
@@ -105,15 +106,19 @@ class DroppedFile:
         # The report first: a kill in between leaves the file where it is, to be refused again.
         target.with_name(target.name + ".rapport.txt").write_text(
             f"{self.name} is niet geladen.\n\n{report}\n\n"
-            f"Herstel het bestand en zet het terug in inbox/{self.path.parent.name}/.\n",
+            "Herstel het bestand en zet het terug in"
+            f" inbox/{self.path.parent.relative_to(self.settings.inbox).as_posix()}/.\n",
             encoding="utf-8",
         )
         self.path.rename(target)
 
 
-def dropped_files(settings: Settings, experiment: str) -> list[DroppedFile]:
-    """Files that wait in an experiment's inbox, by name; unfinished copies are left alone."""
-    folder = settings.inbox / experiment
+def dropped_files(settings: Settings, place: str) -> list[DroppedFile]:
+    """Files that wait in a folder of the inbox, by name; unfinished copies are left alone.
+
+    `place` is an experiment, or a folder below it for files of another kind.
+    """
+    folder = settings.inbox / place
     if not folder.is_dir():
         return []
     found = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
@@ -164,12 +169,13 @@ def count_lines(file: Path) -> int:
         return sum(1 for line in source if line.strip())
 
 
-def _checked(file: Path, name: str) -> str:
-    """SHA-256 of a file that is UTF-8 text throughout; SchemaMismatch names the line where it is not."""
+def _checked(file: Path, name: str, encoding: str) -> str:
+    """SHA-256 of a file that is text in an encoding throughout; SchemaMismatch names where it is not."""
     if file.stat().st_size == 0:
         raise SchemaMismatch(f"{name}: the file is empty (0 bytes), expected a CSV file with a header")
     digest = hashlib.sha256()
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder(encoding)()
+    shown = encoding.upper()
     line, last = 1, b""
     with file.open("rb") as source:
         while chunk := source.read(CHUNK):
@@ -178,14 +184,14 @@ def _checked(file: Path, name: str) -> str:
             if (place := chunk.find(b"\x00")) >= 0:
                 line += chunk[:place].count(b"\n")
                 raise SchemaMismatch(
-                    f"{name}: zero bytes in line {line}: not UTF-8 text (UTF-16?), expected UTF-8 CSV"
+                    f"{name}: zero bytes in line {line}: not {shown} text (UTF-16?), expected {shown} CSV"
                 )
             try:
                 decoder.decode(chunk)
             except UnicodeDecodeError as error:
                 line += chunk[: error.start].count(b"\n")
                 raise SchemaMismatch(
-                    f"{name}: line {line} is not UTF-8, expected a CSV file in UTF-8"
+                    f"{name}: line {line} is not {shown}, expected a CSV file in {shown}"
                 ) from error
             line += chunk.count(b"\n")
     # Of a row that is cut off in its last value the number of fields is right and the value is not.

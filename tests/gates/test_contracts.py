@@ -42,7 +42,7 @@ DIMENSIONS = SCHEMA["$defs"]["DataQuality"]["properties"]["dimension"]["enum"]
 MOST_RULES = 12
 """More named checks than this on one table are not read any more, and each costs 20 to 40 ms a run."""
 OF_THE_PLATFORM = {
-    "document": {"magLeegZijn", "rijbehoud", "redenen"},
+    "document": {"magLeegZijn", "rijbehoud", "redenen", "bron"},
     "column": {"eenheid", "zonderGrenzen", "soort", "decimalen", "stempel"},
     "rule": {"reikwijdte"},
 }

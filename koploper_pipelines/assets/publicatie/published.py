@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from koploper_pipelines.contracts.model import SOURCE_RULE
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import GatedTable, Step, gated_table
 from koploper_pipelines.resources.lake import NoTable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 OWN = "publicatie/"
 RELEASES = "publicatie/published/releases"
 FILE_REFUSED = "een bestand is geweigerd; het rapport staat ernaast in inbox/afgekeurd"
+SOURCE_SILENT = "de bron was niet te bereiken; wat er al was blijft staan"
 
 
 def published_tables(platform: Platform) -> Iterator[GatedTable]:
@@ -49,11 +51,13 @@ def datakwaliteit(step: Step) -> Offered:
     is_countable = last["tabel"].isin([t.path for t in tables.values() if _counts_are_process(t)])
     # What a landing says names the file, and whoever named the file may have named a person.
     is_landing = last["tabel"].isin([t.path for t in tables.values() if t.lands])
+    of_source = last["regel"] == SOURCE_RULE
+    said = last["toelichting"].mask(is_landing & last["toelichting"].notna(), FILE_REFUSED)
     made = last.assign(
         oordeel=verdict.where(last["is_te_beoordelen"].astype(bool), "niet_te_beoordelen"),
         rijen_beoordeeld=last["beoordeeld"].astype("Int64").where(is_countable),
         rijen_afwijkend=last["afwijkend"].astype("Int64").where(is_countable),
-        toelichting=last["toelichting"].mask(is_landing & last["toelichting"].notna(), FILE_REFUSED),
+        toelichting=said.mask(of_source & said.notna(), SOURCE_SILENT),
         beoordeeld_op=pd.to_datetime(last["tijd"], utc=True),
     )
     names = [c.name for c in tables["publicatie/published/datakwaliteit"].contract.columns]

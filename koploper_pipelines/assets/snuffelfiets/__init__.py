@@ -6,6 +6,7 @@ otherwise. The rules themselves are in `methods/snuffelfiets/`.
 
 from typing import Literal
 
+from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from koploper_pipelines.settings import ExperimentSettings
@@ -38,3 +39,33 @@ class SnuffelfietsSettings(ExperimentSettings):
     """Devices behind every figure about people."""
     max_aandeel: float = 0.30
     """Largest share of one device in a figure about people."""
+
+
+class SnuffelfietsSources(ExperimentSettings):
+    """Where the experiment's data come from, as `KOPLOPER_SNUFFELFIETS_*`; a source without address is off.
+
+    Apart from the choices, since where rows come from changes nothing about the tables made of them.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="KOPLOPER_SNUFFELFIETS_")
+
+    ckan_url: str | None = None
+    """Address of the CKAN site, as https://ckan-dataplatform-nl.dataplatform.nl."""
+    ckan_tabel: str = "provincie_utrecht_snuffelfiets_measurement_rydruofi"
+    """Name or id of the DataStore resource."""
+    ckan_sleutel: SecretStr | None = None
+    """API key; only ever from the environment, never in a file, a log or a stamp."""
+    luchtmeetnet_url: str | None = None
+    """Address of the API, as https://api.luchtmeetnet.nl/open_api."""
+    knmi_url: str | None = None
+    """Address of the service, as https://www.daggegevens.knmi.nl/klimatologie/uurgegevens."""
+    pdok_url: str | None = None
+    """Address of the OGC API, as https://api.pdok.nl/cbs/gebiedsindelingen/ogc/v1."""
+    eerste_dagen: int = 30
+    """Days back of the first reference and weather hours asked for; after that, all since the last."""
+    bron_pogingen: int = 5
+    """Attempts at one answer of a source."""
+    bron_wacht_s: float = 1.0
+    """First wait between two attempts; doubled each time, with as much again at random."""
+    bron_tijd_s: float = 60.0
+    """Longest that one answer may take."""

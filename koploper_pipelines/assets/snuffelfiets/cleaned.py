@@ -1,6 +1,6 @@
-"""Cleaned: usable measurements with units and local days, and the rides they make.
+"""Cleaned: usable measurements with units and local days, the rides they make, reference hours and weather.
 
-Here belong the calls; the rules are in `methods/snuffelfiets/cleaning.py` and `rides.py`.
+Here belong the calls; the rules are in `methods/snuffelfiets/cleaning.py`, `rides.py` and `reference.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from koploper_pipelines.gates.table import Reads, Step, gated_table
 from koploper_pipelines.relations import count
 
 if TYPE_CHECKING:
+    import duckdb
+
     from koploper_pipelines.methods.snuffelfiets.rides import RideRules
 
 
@@ -68,3 +70,54 @@ def ritten(step: Step) -> Offered:
     measurements = step.read("snuffelfiets/cleaned/metingen")
     made = rides.rides(step.con, measurements, ride_rules(step.settings(SnuffelfietsSettings)))
     return Offered(made, controls={"metingen_in_invoer": count(measurements)})
+
+
+@gated_table(
+    "snuffelfiets/cleaned/referentie",
+    # Spills only what has no day: the landing gives each row the local day of its hour.
+    reads=[Reads("snuffelfiets/raw/referentie", spills=True)],
+)
+def referentie(step: Step) -> Offered:
+    """Every raw hour of a station on the days in hand, kept or set aside with one reason."""
+    from koploper_pipelines.methods.snuffelfiets import reference
+
+    raw = step.read("snuffelfiets/raw/referentie")
+    reference.judge_reference(step.con, raw).create("judged")
+    judged = step.con.table("judged")
+    # Counted apart: of each hour, whether what was delivered last is a number.
+    hour = reference.reference_hour_sql("begindatumtijd", "einddatumtijd")
+    last = _competing(raw, judged, "bestand, rij, station").aggregate(
+        f"arg_max(coalesce(waarde, ''), levering * 1000000 + rij) AS waarde, station, {hour} AS uur",
+        f"station, {hour}",
+    )
+    return Offered(
+        judged.filter("reden IS NULL").project(", ".join(reference.REFERENCE_COLUMNS)),
+        rejected=judged.filter("reden IS NOT NULL"),
+        rows_in=count(raw),
+        controls={"uren_met_waarde": count(last.filter("waarde <> ''"))},
+    )
+
+
+@gated_table("snuffelfiets/cleaned/weer", reads=[Reads("snuffelfiets/raw/weer", spills=True)])
+def weer(step: Step) -> Offered:
+    """Every raw hour of the weather on the days in hand, kept or set aside with one reason."""
+    from koploper_pipelines.methods.snuffelfiets import reference
+
+    raw = step.read("snuffelfiets/raw/weer")
+    reference.judge_weather(step.con, raw).create("judged")
+    judged = step.con.table("judged")
+    hours = _competing(raw, judged, "bestand, rij").project("stn, yyyymmdd, hh::INTEGER").distinct()
+    return Offered(
+        judged.filter("reden IS NULL").project(", ".join(reference.WEATHER_COLUMNS)),
+        rejected=judged.filter("reden IS NOT NULL"),
+        rows_in=count(raw),
+        controls={"leesbare_uren": count(hours)},
+    )
+
+
+def _competing(
+    raw: duckdb.DuckDBPyRelation, judged: duckdb.DuckDBPyRelation, key: str
+) -> duckdb.DuckDBPyRelation:
+    """The raw rows that can be read, of which the last delivered one counts for its hour."""
+    readable = judged.filter("reden IS NULL OR reden IN ('vervangen', 'geen_waarde')")
+    return raw.join(readable.project(key), key.replace(" ", ""), how="semi")

@@ -1,0 +1,168 @@
+"""What the landings share: what has landed already, and a delivery whose rows are in memory.
+
+Here belongs nothing that knows a layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
+from koploper_pipelines.gates.staging import Offered, SchemaMismatch
+from koploper_pipelines.relations import select
+from koploper_pipelines.resources.http import Api, Patience
+from koploper_pipelines.resources.lake import UNKNOWN, WHOLE
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from koploper_pipelines.gates.step import Platform
+    from koploper_pipelines.resources.inbox import DroppedFile
+
+Rows = Sequence[Mapping[str, str | None]]
+"""Rows of a delivery as text by column; the keys of the first are the columns."""
+
+
+@dataclass(frozen=True)
+class Landing:
+    """The table that a landing appends to, as it is now."""
+
+    platform: Platform
+    table: str
+
+    @property
+    def rows(self) -> int:
+        """Rows that have landed."""
+        lake = self.platform.lake
+        return lake.rows(self.table, lake.head(self.table).version) if lake.exists(self.table) else 0
+
+    @property
+    def deliveries(self) -> frozenset[str]:
+        """Content hashes of the deliveries that have landed."""
+        lake = self.platform.lake
+        return lake.head(self.table).files if lake.exists(self.table) else frozenset()
+
+    def relation(self, con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation | None:
+        """The rows that have landed; None before the first."""
+        lake = self.platform.lake
+        if not lake.exists(self.table):
+            return None
+        return con.from_arrow(lake.dataset(self.table, lake.head(self.table).version))
+
+    def offer(
+        self,
+        made: duckdb.DuckDBPyRelation,
+        content: str,
+        received: int,
+        *,
+        day: str | None,
+        name: str,
+    ) -> Offered:
+        """Rows for the gate: `received` of them were in the delivery, counted apart; `day` partitions."""
+        days = [WHOLE]
+        if day is not None:
+            found = made.project(f"coalesce({day}::VARCHAR, '{UNKNOWN}')").distinct().fetchall()
+            days = sorted(d for (d,) in found)
+        return Offered(
+            made,
+            partitions=days,
+            controls={"rijen_na_landing": self.rows + received},
+            file=content,
+            notes={"bestand": name},
+        )
+
+
+@dataclass
+class HourlyDelivery:
+    """Rows of hourly values: a dropped file that is still to be read, or an answer of an API."""
+
+    landing: Landing
+    name: str
+    source: str
+    hour: Callable[[], str]
+    """SQL for the start of a row's hour."""
+    rows: Rows = ()
+    file: DroppedFile | None = None
+    parse: Callable[[bytes, str], Rows] | None = None
+    is_refused: bool = field(default=False, init=False)
+    """Whether the gate stayed closed: what follows it in the source then has to wait."""
+
+    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
+        """All rows as text; None when these contents landed before.
+
+        Raises SchemaMismatch when the file is not in the source's layout.
+        """
+        rows, content = self.rows, content_of(self.rows)
+        if self.file is not None and self.parse is not None:
+            with self.file.opened("latin-1") as (path, content):
+                if content in self.landing.deliveries:
+                    return None
+                rows = self.parse(path.read_bytes(), self.name)
+        if content in self.landing.deliveries:
+            return None
+        from koploper_pipelines.methods.snuffelfiets import reference
+
+        clock = f"TIMESTAMPTZ '{self.landing.platform.clock.now().isoformat()}'"
+        columns = ", ".join(f'"{c}"' for c in rows[0] if c != "rij")
+        made = select(
+            con.from_arrow(as_text(rows)),
+            "regels",
+            f"""
+            SELECT '{content}' AS bestand, rij::BIGINT AS rij,
+                {len(self.landing.deliveries) + 1} AS levering, {clock} AS geland_op,
+                '{self.source}' AS bron, {columns},
+                CASE WHEN {reference.possible_sql("uur_op", clock)}
+                    THEN {reference.local_day_sql("uur_op")} END AS meetdag
+            FROM (SELECT *, {self.hour()} AS uur_op FROM regels)
+            """,
+        )
+        return self.landing.offer(made, content, len(rows), day="meetdag", name=self.name)
+
+    def accepted(self) -> None:
+        """Delete the original (or keep it encrypted)."""
+        if self.file is not None:
+            self.file.accept()
+
+    def refused(self, report: str) -> None:
+        """Put a file aside with the report."""
+        self.is_refused = True
+        if self.file is not None:
+            self.file.refuse(report)
+
+
+def as_text(rows: Rows) -> pa.Table:
+    """Rows as an Arrow table of text."""
+    import pyarrow as pa
+
+    return pa.table({c: pa.array([r[c] for r in rows], pa.string()) for c in rows[0]} if rows else {})
+
+
+def content_of(rows: Rows) -> str:
+    """SHA-256 of rows: the same answer again is the same delivery."""
+    text = json.dumps([list(r.items()) for r in rows], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def api(name: str, address: str, sources: SnuffelfietsSources, **headers: Any) -> Api:
+    """A source's API, with the patience of the settings."""
+    patience = Patience(
+        attempts=sources.bron_pogingen,
+        first_wait_s=sources.bron_wacht_s,
+        timeout_s=sources.bron_tijd_s,
+    )
+    return Api(name, address, headers, patience)
+
+
+def table_text(body: bytes, name: str) -> str:
+    """The text of a file of an institute: Latin-1, or UTF-8 when someone saved it anew."""
+    if body.lstrip()[:1] == b"<":
+        raise SchemaMismatch(f"{name}: a web page, expected a file of values")
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return body.decode("latin-1")

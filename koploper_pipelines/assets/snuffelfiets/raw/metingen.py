@@ -1,0 +1,196 @@
+"""Raw: the rows of the bicycles, with device numbers replaced by keyed hashes.
+
+Here belong the columns of the CKAN resource, what is done to a row on landing, and what is asked of the API.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
+from koploper_pipelines.assets.snuffelfiets.raw.landing import Landing, Rows, api, as_text, content_of
+from koploper_pipelines.gates.sources import SourceState, from_source
+from koploper_pipelines.gates.staging import Offered
+from koploper_pipelines.gates.table import Delivery, Step, gated_table
+from koploper_pipelines.relations import select
+from koploper_pipelines.resources.ckan import DataStore
+from koploper_pipelines.resources.inbox import DroppedFile, count_lines, dropped_files, read_csv
+
+if TYPE_CHECKING:
+    import duckdb
+
+TABLE = "snuffelfiets/raw/metingen"
+SOURCE = "CKAN DataStore"
+CKAN_COLUMNS = (
+    "_id", "entity_id", "recording_timestamp", "receive_timestamp", "acc_max", "error_code",
+    "horizontal_accuracy", "humidity", "latitude", "longitude", "no2", "pm10", "pm1_0", "pm2_5", "pressure",
+    "temperature", "version_major", "version_minor", "vertical_accuracy", "voc", "voltage",
+)  # fmt: skip
+IGNORED = ("_full_text",)
+UNKNOWN_DEVICE = "onbekend"
+OVERLAP = timedelta(days=2)
+"""Rows may be stored later than others that have a higher number: so long after their receipt at most."""
+
+
+@dataclass(frozen=True)
+class CkanFile:
+    """One dropped export, to be landed on its own."""
+
+    file: DroppedFile
+    landing: Landing
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.file.name
+
+    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
+        """All rows as text, the device as keyed hash; None when these contents landed before.
+
+        Raises SchemaMismatch when it is no CKAN export.
+        """
+        with self.file.opened() as (path, content):
+            if content in self.landing.deliveries:
+                return None
+            rows = read_csv(con, path, self.name, CKAN_COLUMNS, IGNORED)
+            lines = count_lines(path) - 1
+        made = _landed(con, self.landing, rows, content, "bestand")
+        return self.landing.offer(made, content, lines, day="opnamedatum", name=self.name)
+
+    def accepted(self) -> None:
+        """Delete the original (or keep it encrypted)."""
+        self.file.accept()
+
+    def refused(self, report: str) -> None:
+        """Put the original aside with the report."""
+        self.file.refuse(report)
+
+
+@dataclass
+class CkanPage:
+    """One page of the API, to be landed on its own."""
+
+    name: str
+    rows: Rows
+    landing: Landing
+    is_refused: bool = field(default=False, init=False)
+    """Whether the gate stayed closed: the pages after it then have to wait, or its rows would be lost."""
+
+    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
+        """All rows as text, the device as keyed hash; None when these contents landed before."""
+        content = content_of(self.rows)
+        if content in self.landing.deliveries:
+            return None
+        numbered = con.from_arrow(as_text(self.rows)).project("row_number() OVER () AS rij, *")
+        made = _landed(con, self.landing, numbered, content, "ckan")
+        return self.landing.offer(made, content, len(self.rows), day="opnamedatum", name=self.name)
+
+    def accepted(self) -> None:
+        """Nothing to do: the rows in the lake are what the next page starts from."""
+
+    def refused(self, report: str) -> None:
+        """Keep the following pages from landing."""
+        self.is_refused = True
+
+
+@gated_table(TABLE, lands=True, kinds=("csv", "delta"))
+def metingen(step: Step) -> Iterator[Delivery | SourceState]:
+    """Each file in the inbox, then what the API has since."""
+    landing = Landing(step.platform, TABLE)
+    for file in dropped_files(step.platform.settings, "snuffelfiets"):
+        yield CkanFile(file, landing)
+    sources = SnuffelfietsSources()
+    if sources.ckan_url is not None:
+        yield from from_source(SOURCE, _fetched(step.con, landing, _store(sources)))
+
+
+def _store(sources: SnuffelfietsSources) -> DataStore:
+    key = sources.ckan_sleutel.get_secret_value() if sources.ckan_sleutel is not None else ""
+    # Which of the two a site reads depends on its version; the one that it does not know it ignores.
+    headers = {"Authorization": key, "X-CKAN-API-Key": key} if key else {}
+    address = api(SOURCE, sources.ckan_url or "", sources, **headers)
+    return DataStore(address, sources.ckan_tabel, CKAN_COLUMNS, IGNORED)
+
+
+def _fetched(con: duckdb.DuckDBPyConnection, landing: Landing, store: DataStore) -> Iterator[Delivery]:
+    """A delivery a page: first rows that were stored late below the last number, then those above it.
+
+    Where a pull begins is read from the rows that landed and nothing else, so that a night that was cut off
+    goes on where the lake stands.
+    """
+    store.check_columns()
+    last, arrived, landed = _watermark(con, landing)
+    pages = [store.after(last)]
+    if arrived is not None:
+        pages.insert(0, store.received_since(arrived, up_to=last, without=landed))
+    for part in pages:
+        for rows in part:
+            page = CkanPage(f"{SOURCE} {rows[0]['_id']} - {rows[-1]['_id']}", rows, landing)
+            yield page
+            if page.is_refused:
+                return
+
+
+def _watermark(con: duckdb.DuckDBPyConnection, landing: Landing) -> tuple[int, str | None, frozenset[str]]:
+    """The last number landed from the API, from when receipts are asked again, and what landed of those."""
+    rows = landing.relation(con)
+    if rows is None:
+        return 0, None, frozenset()
+    own = rows.filter("bron = 'ckan'")
+    received = "TRY_CAST(receive_timestamp AS TIMESTAMP)"
+    # A receipt in the future is a wrong clock, and would leave out all that comes.
+    now = landing.platform.clock.now().replace(tzinfo=None).isoformat()
+    (last, arrived) = own.aggregate(
+        f"coalesce(max(_id::BIGINT), 0), max({received}) FILTER ({received} <= TIMESTAMP '{now}')"
+    ).fetchall()[0]
+    if arrived is None:
+        return last, None, frozenset()
+    since = (arrived - OVERLAP).isoformat()
+    landed = own.filter(f"{received} >= TIMESTAMP '{since}'").project("_id").fetchall()
+    return last, since, frozenset(i for (i,) in landed)
+
+
+def _landed(
+    con: duckdb.DuckDBPyConnection, landing: Landing, rows: duckdb.DuckDBPyRelation, content: str, source: str
+) -> duckdb.DuckDBPyRelation:
+    """Rows of a delivery as they land: as text, without device numbers, under the day of their clock."""
+    moment = landing.platform.clock.now().isoformat()
+    rows.create_view("rijen", replace=True)
+    key = landing.platform.settings.subkey("apparaat")
+    _pseudonyms(con, rows, key).create_view("apparaten", replace=True)
+    others = ", ".join(f'r."{c}"' for c in CKAN_COLUMNS if c != "entity_id")
+    # A day that cannot be: the clock was never set, or jumped. Such rows wait under no day.
+    return select(
+        con.table("rijen"),
+        "rijen",
+        f"""
+        SELECT '{content}' AS bestand, r.rij, TIMESTAMPTZ '{moment}' AS geland_op, '{source}' AS bron,
+            CASE WHEN opname BETWEEN DATE '2018-01-01' AND ontvangst + INTERVAL 1 DAY
+                AND ontvangst <= TIMESTAMPTZ '{moment}'::TIMESTAMP + INTERVAL 1 DAY
+                THEN opname::DATE END AS opnamedatum,
+            coalesce(a.apparaat, '{UNKNOWN_DEVICE}') AS apparaat, {others}
+        FROM (
+            SELECT *, TRY_CAST(recording_timestamp AS TIMESTAMP) AS opname,
+                TRY_CAST(receive_timestamp AS TIMESTAMP) AS ontvangst
+            FROM rijen
+        ) r LEFT JOIN apparaten a USING (entity_id)
+        """,
+    )
+
+
+def _pseudonyms(
+    con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, key: bytes
+) -> duckdb.DuckDBPyRelation:
+    """A keyed hash for each device number; without the installation's key nobody can make or reverse it."""
+    import pyarrow as pa
+
+    devices = [d for (d,) in rows.project("entity_id").distinct().fetchall() if d and d.strip()]
+    hashed = [hmac.new(key, d.strip().encode(), hashlib.sha256).hexdigest()[:32] for d in devices]
+    return con.from_arrow(
+        pa.table({"entity_id": pa.array(devices, pa.string()), "apparaat": pa.array(hashed, pa.string())})
+    )

@@ -1,0 +1,123 @@
+"""Hourly PM2.5 of the official stations: RIVM's yearly files in the inbox, and Luchtmeetnet's API.
+
+Here belongs which stations, and what is asked of the API. The layouts stand in `resources/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
+from koploper_pipelines.assets.snuffelfiets.raw.landing import HourlyDelivery, Landing, Rows, api, table_text
+from koploper_pipelines.gates.sources import SourceState, from_source
+from koploper_pipelines.gates.table import Delivery, Step, gated_table
+from koploper_pipelines.resources.inbox import dropped_files
+from koploper_pipelines.resources.luchtmeetnet import FORMULA, Luchtmeetnet, Value
+from koploper_pipelines.resources.rivm import read_year
+
+if TYPE_CHECKING:
+    import duckdb
+
+TABLE = "snuffelfiets/raw/referentie"
+SOURCE = "Luchtmeetnet"
+COMPONENT = "PM2.5"
+WINDOW = timedelta(days=4)
+"""Longest period that users of the API ask for at once."""
+OVERLAP = timedelta(days=2)
+"""Asked again each night: recent hours come late and are corrected."""
+
+
+@dataclass(frozen=True)
+class Station:
+    """A station in the heads of RIVM's files."""
+
+    name: str
+    kind: str
+    place: str
+
+
+# The stations of the province that measure PM2.5, as the heads of RIVM's files of 2020 and 2023 give them.
+STATIONS = {
+    "NL10636": Station("Utrecht-Kardinaal de Jongweg", "verkeer", "(52.105031,5.124464)"),
+    "NL10641": Station("Breukelen-Snelweg", "verkeer", "(52.20153,4.987444)"),
+    "NL10643": Station("Utrecht-Griftpark", "achtergrond", "(52.101308,5.128183)"),
+    "NL10644": Station("Cabauw-Wielsekade", "achtergrond", "(51.974489,4.923301)"),
+}
+
+
+@gated_table(TABLE, lands=True, kinds=("csv", "delta"))
+def referentie(step: Step) -> Iterator[Delivery | SourceState]:
+    """Each yearly file in the inbox, then what the API has since."""
+    landing = Landing(step.platform, TABLE)
+    for file in dropped_files(step.platform.settings, "snuffelfiets/referentie"):
+        yield HourlyDelivery(landing, file.name, "rivm_jaarbestand", _hour, file=file, parse=_parsed)
+    sources = SnuffelfietsSources()
+    if sources.luchtmeetnet_url is not None:
+        client = Luchtmeetnet(api(SOURCE, sources.luchtmeetnet_url, sources))
+        yield from from_source(SOURCE, _fetched(step.con, landing, client, sources))
+
+
+def _hour() -> str:
+    from koploper_pipelines.methods.snuffelfiets.reference import reference_hour_sql
+
+    return reference_hour_sql("begindatumtijd", "einddatumtijd")
+
+
+def _parsed(body: bytes, name: str) -> Rows:
+    return read_year(table_text(body, name), name, STATIONS, COMPONENT)
+
+
+def _fetched(
+    con: duckdb.DuckDBPyConnection, landing: Landing, client: Luchtmeetnet, sources: SnuffelfietsSources
+) -> Iterator[Delivery]:
+    """What the API has and the table has not, a delivery a window, oldest first."""
+    now = landing.platform.clock.now()
+    known = _known(con, landing)
+    last = max((moment for moment, _ in known.values()), default=None)
+    start = now - timedelta(days=sources.eerste_dagen) if last is None else min(last, now) - OVERLAP
+    said = {key: value for key, (_, value) in known.items()}
+    while start < now:
+        end = min(start + WINDOW, now)
+        values = client.between(list(STATIONS), start, end)
+        if new := [v for v in values if said.get((v.station, v.moment), "") != (v.value or None)]:
+            name = f"{SOURCE} {start:%Y-%m-%d %H:%M} - {end:%Y-%m-%d %H:%M}"
+            delivery = HourlyDelivery(landing, name, "luchtmeetnet", _hour, rows=_rows(new))
+            yield delivery
+            if delivery.is_refused:
+                return
+        start = end
+
+
+def _known(
+    con: duckdb.DuckDBPyConnection, landing: Landing
+) -> dict[tuple[str, str], tuple[datetime, str | None]]:
+    """Per station and moment, as the API writes it, the hour and the value that the API gave last."""
+    landed = landing.relation(con)
+    if landed is None:
+        return {}
+    newest = landed.filter("bron = 'luchtmeetnet' AND meetdag IS NOT NULL").aggregate(
+        f"station, einddatumtijd, any_value({_hour()}) AS uur, arg_max(struct_pack(w := waarde), levering)",
+        "station, einddatumtijd",
+    )
+    return {(s, m): (hour, kept["w"]) for s, m, hour, kept in newest.fetchall()}
+
+
+def _rows(values: list[Value]) -> Rows:
+    return [
+        {
+            "rij": str(number),
+            "station": v.station,
+            "stationsnaam": STATIONS[v.station].name,
+            "stationstype": STATIONS[v.station].kind,
+            "locatie": STATIONS[v.station].place,
+            "component": FORMULA,
+            "eenheid": "µg/m³",
+            "begindatumtijd": None,
+            "einddatumtijd": v.moment,
+            "waarde": v.value,
+        }
+        for number, v in enumerate(values, start=1)
+    ]
