@@ -128,7 +128,7 @@ def pairs(
                 ON d.maand = strftime(p.meetdag, '%Y-%m') AND d.cel_100m = p.cel_100m
             GROUP BY ALL
         )
-        SELECT maand, apparaat, g.station, stationstype, uur, g.meetdag, aantal_metingen,
+        SELECT maand, apparaat, g.station, g.stationstype, uur, g.meetdag, aantal_metingen,
             som / aantal_metingen AS pm25_ug_m3, luchtvochtigheid_pct, r.pm25_ug_m3 AS station_ug_m3
         FROM gereden AS g JOIN __referentie AS r ON r.station = g.station AND r.uur_op = g.uur
         ORDER BY maand, apparaat, g.station, uur

@@ -142,6 +142,7 @@ def pm25_uur(step: Step) -> Offered:
     parts["stations_ug_m3_status"] = (
         parts["stations_ug_m3"].notna().map({True: DEFINITIVE, False: NO_REFERENCE})
     )
+    parts["stations_uren"] = parts["stations_uren"].astype("int64")
     parts["peildatum"] = parts["maand"]
     controls = {
         "gesloten_maanden": months_of(rows),

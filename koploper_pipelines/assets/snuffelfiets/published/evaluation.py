@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.evaluation import CALIBRATION, REACH
+from koploper_pipelines.assets.snuffelfiets.indicators import PROVINCE
 from koploper_pipelines.assets.snuffelfiets.published.shared import (
     DEFINITIVE,
     NO_REFERENCE,
@@ -102,9 +103,10 @@ def evaluatie(step: Step) -> Offered:
 
     rows = [*_reach(step), *_exposure(step), *_quality(step), *_together(step)]
     made = pd.DataFrame(rows)
+    compared = _compared(step)
     made["aantal_apparaten"] = made["aantal_apparaten"].where(made["waarde"].notna()).astype("Int64")
     made["waarde"] = made["waarde"].astype("Float64")
-    return Offered(made, controls={"som_vergelijkingen": _compared(step)})
+    return Offered(made, controls={"som_min": compared - 0.01, "som_max": compared + 0.01})
 
 
 def _compared(step: Step) -> float:
@@ -161,7 +163,7 @@ def _reach(step: Step) -> Iterator[dict[str, Any]]:
 
 def _exposure(step: Step) -> Iterator[dict[str, Any]]:
     """Exposure while riding in the province against the values for a year, calibrated and as measured."""
-    province = step.read("snuffelfiets/published/pm25_gemeente").df().query("gebied_code == @PROVINCE")
+    province = step.read("snuffelfiets/published/pm25_gemeente").df().query(f"gebied_code == '{PROVINCE}'")
     measured = province[province["pm25_ug_m3"].notna()]
     calibrated = province[province["pm25_verhoging_ug_m3"].notna()]
     level = calibrated["achtergrond_ug_m3"] + calibrated["pm25_verhoging_ug_m3"]

@@ -71,7 +71,7 @@ def with_totals(rows: pd.DataFrame, groups: Sequence[str], part: str) -> pd.Data
     how = dict.fromkeys(counts, "sum") | dict.fromkeys(devices, "max")
     totals = rows.groupby(list(groups), as_index=False).agg(how)
     # That a total may be seen is taken for granted, which is the strictest.
-    shares = {c: 0.0 for c in INTERNAL if c.startswith("grootste")}
+    shares = {c: 0.0 for c in INTERNAL if c.startswith("grootste") and c in rows}
     return pd.concat([rows, totals.assign(**{part: TOTAL}, **shares)], ignore_index=True)
 
 
