@@ -79,9 +79,7 @@ def from_source(name: str, deliveries: Iterable[Delivery]) -> Iterator[Delivery 
         yield SourceState()
 
 
-def judge_source(
-    gate: Gate, contract: Contract, state: SourceState, passage: Passage
-) -> tuple[Verdict, int]:
+def judge_source(gate: Gate, contract: Contract, state: SourceState, passage: Passage) -> tuple[Verdict, int]:
     """The verdict on a table's source, and how many nights in a row it has not been reached.
 
     Remembered in the ledger when it could not be reached, and when that is over.

@@ -11,6 +11,7 @@ so whoever compares the two must tell cells apart by other devices in other week
 
 from __future__ import annotations
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -19,6 +20,48 @@ BUSY, QUIET, UNKNOWN = "druk", "rustig", "onbekend"
 SWEEPS = 12
 MIN_RIDES = 3
 """Rides through a cell before its level says anything: with one or two it is that of the moment."""
+
+KIND_OF_ROAD = {"hoofdweg": BUSY, "rustige_weg": QUIET}
+READABLE_SQL = (
+    "regexp_full_match(trim(cel_100m), 'E[0-9]{4}N[0-9]{4}') AND trim(wegtype) IN ('hoofdweg', 'rustige_weg')"
+    " AND length(trim(bron)) BETWEEN 3 AND 200"
+)
+"""What makes a row of a list of road types usable."""
+
+
+def judge(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Rows of the landed lists with `reden` and `toelichting`; NULL for the cells of the last list.
+
+    `raw` has `levering`, `rij`, `cel_100m`, `wegtype` and `bron` as text. Reasons: `vervangen` (by a later
+    list), `onleesbare_cel`, `onbekend_wegtype`, `bron_ontbreekt`, `dubbele_cel` (the first usable row of a
+    cell counts).
+    """
+    __raw = raw
+    return con.sql("""
+        WITH beoordeeld AS (
+            SELECT * REPLACE (trim(cel_100m) AS cel_100m, trim(wegtype) AS wegtype, trim(bron) AS bron),
+                CASE
+                    WHEN levering < max(levering) OVER () THEN 'vervangen'
+                    WHEN NOT coalesce(regexp_full_match(trim(cel_100m), 'E[0-9]{4}N[0-9]{4}'), FALSE)
+                        THEN 'onleesbare_cel'
+                    WHEN trim(wegtype) IN ('hoofdweg', 'rustige_weg') IS NOT TRUE THEN 'onbekend_wegtype'
+                    WHEN length(trim(bron)) BETWEEN 3 AND 200 IS NOT TRUE THEN 'bron_ontbreekt'
+                END AS eerste_reden
+            FROM __raw
+        )
+        SELECT * EXCLUDE (eerste_reden),
+            CASE WHEN eerste_reden IS NOT NULL THEN eerste_reden
+                WHEN row_number() OVER (PARTITION BY cel_100m, eerste_reden ORDER BY rij) > 1
+                THEN 'dubbele_cel' END AS reden,
+            CASE WHEN reden IS NOT NULL THEN coalesce(cel_100m, '') || ' ' || coalesce(wegtype, '') END
+                AS toelichting
+        FROM beoordeeld
+    """)
+
+
+def of_list(listed: pd.DataFrame) -> pd.DataFrame:
+    """Busy and quiet cells of a list of road types: ``cel_100m`` and ``soort``."""
+    return listed[["cel_100m"]].assign(soort=listed["wegtype"].map(KIND_OF_ROAD))
 
 
 def cell_levels(passages: pd.DataFrame) -> pd.DataFrame:

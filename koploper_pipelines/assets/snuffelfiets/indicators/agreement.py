@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
-from koploper_pipelines.assets.snuffelfiets.indicators import PAIRS, PASSAGES, REFERENCE, RIDES
+from koploper_pipelines.assets.snuffelfiets.indicators import PAIRS, PASSAGES, REFERENCE, RIDES, ROADS
 from koploper_pipelines.assets.snuffelfiets.indicators.passages import stations
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
 from koploper_pipelines.relations import count, select, value
 
 
-@gated_table(PAIRS, reads=[Reads(PASSAGES), Reads(REFERENCE, lookup=True)], settings=SnuffelfietsSettings)
+@gated_table(
+    PAIRS,
+    reads=[Reads(PASSAGES), Reads(REFERENCE, lookup=True), Reads(ROADS)],
+    settings=SnuffelfietsSettings,
+)
 def ijkparen(step: Step) -> Offered:
     """Each device in each hour in which it was near a station of its kind of street."""
     import pandas as pd
@@ -21,10 +25,9 @@ def ijkparen(step: Step) -> Offered:
     near = calibration.Nearness(choice.ijking_straal_achtergrond_m, choice.ijking_straal_verkeer_m)
     passages, reference = step.read(PASSAGES), step.read(REFERENCE)
     places = stations(reference)
-    cells = pd.DataFrame(
-        {"maand": pd.Series(dtype="str"), "cel_100m": pd.Series(dtype="str"), "soort": pd.Series(dtype="str")}
-    )
+    cells = pd.DataFrame({c: pd.Series(dtype="str") for c in ("maand", "cel_100m", "soort")})
     if len(places):
+        listed = roads.of_list(step.read(ROADS).df())
         rows = (
             passages.project(
                 "strftime(meetdag, '%Y-%m') AS maand, rit_id, cel_100m, uur, aantal_metingen,"
@@ -33,9 +36,11 @@ def ijkparen(step: Step) -> Offered:
             .order("rit_id, uur, cel_100m")
             .df()
         )
-        cells = pd.concat(
-            [cells, *(roads.traffic_like(month).assign(maand=name) for name, month in rows.groupby("maand"))]
-        )
+        known = [
+            (listed if len(listed) else roads.traffic_like(month)).assign(maand=name)
+            for name, month in rows.groupby("maand")
+        ]
+        cells = pd.concat([cells, *known])
     found = calibration.pairs(step.con, passages, reference, places, cells, near)
     hours = count(passages.project("apparaat, uur").distinct())
     return Offered(found, controls={"apparaaturen_maal_stations": hours * len(places)})

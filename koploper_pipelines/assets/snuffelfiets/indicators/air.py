@@ -11,6 +11,7 @@ from koploper_pipelines.assets.snuffelfiets.indicators import (
     PASSAGES,
     PROVINCE,
     REFERENCE,
+    ROADS,
     WEATHER,
 )
 from koploper_pipelines.assets.snuffelfiets.indicators.passages import in_province, total
@@ -143,12 +144,12 @@ def _class(kind: str, column: str) -> str:
     return f"CASE {cases} ELSE '{UNKNOWN}' END"
 
 
-@gated_table("snuffelfiets/indicators/pm25_contrast", reads=[Reads(PASSAGES)])
+@gated_table("snuffelfiets/indicators/pm25_contrast", reads=[Reads(PASSAGES), Reads(ROADS)])
 def pm25_contrast(step: Step) -> Offered:
-    """Busy against quiet cells within each ride that has both."""
+    """Busy against quiet cells within rides: cells of the list of roads, else traffic-like ones."""
     import pandas as pd
 
-    from koploper_pipelines.methods.snuffelfiets import contrast
+    from koploper_pipelines.methods.snuffelfiets import contrast, roads
 
     passages = step.read(PASSAGES)
     rows = (
@@ -159,7 +160,11 @@ def pm25_contrast(step: Step) -> Offered:
         .order("rit_id, uur, cel_100m")
         .df()
     )
-    found = [contrast.crossed(month).assign(maand=name) for name, month in rows.groupby("maand")]
+    listed = roads.of_list(step.read(ROADS).df())
+    found = [
+        (contrast.within_rides(month, listed) if len(listed) else contrast.crossed(month)).assign(maand=name)
+        for name, month in rows.groupby("maand")
+    ]
     made = pd.concat(found) if found else contrast.crossed(rows).assign(maand=pd.Series(dtype="str"))
     renamed = made.rename(columns={"n": "gewicht", "som": "gewogen_verschil_ug_m3"})
     controls = {"metingen_in_passages": _riding(step), "ritten": rows["rit_id"].nunique()}

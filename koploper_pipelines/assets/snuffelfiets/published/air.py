@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
-from koploper_pipelines.assets.snuffelfiets.indicators import PROVINCE
+from koploper_pipelines.assets.snuffelfiets.indicators import PROVINCE, ROADS
 from koploper_pipelines.assets.snuffelfiets.indicators.air import classes
 from koploper_pipelines.assets.snuffelfiets.published.shared import (
     APPROXIMATE,
@@ -35,7 +35,7 @@ from koploper_pipelines.resources.reference import (
 if TYPE_CHECKING:
     import pandas as pd
 
-ROAD_SOURCE = "verkeersachtige cellen in de metingen"
+TRAFFIC_LIKE = "verkeersachtige cellen in de metingen"
 CONTRAST = ("contrast_ug_m3", "contrast_onder_ug_m3", "contrast_boven_ug_m3")
 
 
@@ -154,7 +154,11 @@ def pm25_uur(step: Step) -> Offered:
 
 @gated_table(
     "snuffelfiets/published/pm25_contrast",
-    reads=[Reads("snuffelfiets/indicators/pm25_contrast"), Reads("snuffelfiets/indicators/overzicht")],
+    reads=[
+        Reads("snuffelfiets/indicators/pm25_contrast"),
+        Reads("snuffelfiets/indicators/overzicht"),
+        Reads(ROADS),
+    ],
     settings=SnuffelfietsSettings,
     closes_months=True,
 )
@@ -167,7 +171,11 @@ def pm25_contrast(step: Step) -> Offered:
     rows = closed(step, "snuffelfiets/indicators/pm25_contrast").sort_values("rit_id")
     months = months_of(closed(step, "snuffelfiets/indicators/overzicht").query("ritten > 0"))
     choice: SnuffelfietsSettings = step.settings(SnuffelfietsSettings)
+    sources = [s for (s,) in step.read(ROADS).project("bron").distinct().fetchall()]
     per_period = _contrast(rows, choice.min_apparaten)
+    if not sources:
+        # Cells are told apart by the measurements: main roads only as far as they stand out.
+        per_period = per_period.replace({"contrast_ug_m3_status": {DEFINITIVE: APPROXIMATE}})
     periods = pd.DataFrame({"periode": [*months, TOTAL] if months else []}, dtype="str")
     cells = periods.merge(per_period, how="left", on="periode").assign(reeks="alle maanden")
     counts = [c for c in map(str, cells) if c.startswith("aantal")]
@@ -183,7 +191,9 @@ def pm25_contrast(step: Step) -> Offered:
     every = pd.concat([shown, cells[nothing].assign(**{status: NOT_AVAILABLE})]).sort_index()
     last = dict(zip([*months, TOTAL], [*months, *months[-1:]], strict=False))
     made = every.drop(columns=["grootste_aandeel", "reeks"]).assign(
-        wegtype_bron=ROAD_SOURCE, maand=every["periode"].map(last), peildatum=every["contrast_ug_m3"]
+        wegtype_bron=next(iter(sources), TRAFFIC_LIKE),
+        maand=every["periode"].map(last),
+        peildatum=every["contrast_ug_m3"],
     )
     controls = {
         "gesloten_maanden_en_totaal": [*months, TOTAL],
@@ -203,11 +213,9 @@ def _contrast(rows: pd.DataFrame, min_devices: int) -> pd.DataFrame:
     every = pd.concat([renamed, renamed.assign(periode=TOTAL)])
     means = intervals.clustered_mean(every, ["periode"], min_devices=min_devices).set_index("periode")
     per_device = every.groupby(["periode", "apparaat"])["n"].sum().groupby("periode")
-    # Cells are told apart by the measurements: main roads only as far as they stand out.
-    status = means["status"].replace({DEFINITIVE: APPROXIMATE})
     figures = means[["gemiddelde", "ondergrens", "bovengrens"]].set_axis([*CONTRAST], axis=1)
     return figures.assign(
-        contrast_ug_m3_status=status,
+        contrast_ug_m3_status=means["status"],
         aantal_ritten=every.groupby("periode")["rit_id"].nunique(),
         aantal_apparaten=means["aantal_apparaten"],
         aantal_dagen=means["aantal_dagen"],
