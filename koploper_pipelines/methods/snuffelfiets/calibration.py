@@ -22,7 +22,6 @@ Error in Nonlinear Models" (2006), chapter 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -267,15 +266,17 @@ def slope_interval(found: pd.DataFrame, error_ratio: float | None) -> tuple[floa
     Returns:
         Slope, lower and upper bound.
     """
+    x, y = found["station_ug_m3"].to_numpy(float), found["pm25_ug_m3"].to_numpy(float)
 
-    def slope(rows: pd.DataFrame) -> float:
-        x, y = rows["station_ug_m3"].to_numpy(float), rows["pm25_ug_m3"].to_numpy(float)
-        return ordinary_slope(x, y) if error_ratio is None else deming_slope(x, y, error_ratio)
+    def slope(kept: npt.NDArray[np.bool_]) -> float:
+        if error_ratio is None:
+            return ordinary_slope(x[kept], y[kept])
+        return deming_slope(x[kept], y[kept], error_ratio)
 
-    whole = slope(found)
-    devices: Sequence[str] = sorted(set(found["apparaat"]))
-    number = len(devices)
-    without = np.array([slope(found[found["apparaat"] != d]) for d in devices])
+    device, names = pd.factorize(found["apparaat"], sort=True)
+    number = len(names)
+    whole = slope(np.full(len(x), True))
+    without = np.array([slope(device != left_out) for left_out in range(number)])
     error = np.sqrt((number - 1) / number * ((without - whole) ** 2).sum())
     margin = float(error * stdtrit(number - 1, _UPPER_TAIL))
     return whole, whole - margin, whole + margin

@@ -30,7 +30,7 @@ def halves(values: pd.Series) -> npt.NDArray[np.int64]:
 def week_of(days: pd.Series) -> pd.Series:
     """Monday of the ISO week of each day: weeks of one weather and one habit stay together."""
     moments = pd.to_datetime(days)
-    return moments - pd.to_timedelta(moments.dt.dayofweek, unit="D")
+    return moments - pd.to_timedelta(moments.dt.day_of_week, unit="D")
 
 
 def within_rides(passages: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 BUSY, QUIET, UNKNOWN = "druk", "rustig", "onbekend"
-SWEEPS = 12
+SWEEPS = 25
 MIN_RIDES = 3
 """Rides through a cell before its level says anything: with one or two it is that of the moment."""
 
