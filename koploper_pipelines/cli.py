@@ -424,7 +424,7 @@ def _refuse_other_data(platform: Platform, without_demo: Collection[str]) -> Non
         t.contract.experiment for t in platform.tables.values() if t.lands and platform.lake.exists(t.path)
     }
     inboxes = {e: platform.settings.inbox / e for e in without_demo}
-    waiting = {e for e, inbox in inboxes.items() if inbox.is_dir() and any(inbox.iterdir())}
+    waiting = {e for e, inbox in inboxes.items() if any(p.is_file() for p in inbox.rglob("*"))}
     if (landed | waiting).intersection(without_demo):
         _wrong("--home", f"{platform.settings.home} holds other data; give the demo a folder of its own")
 

@@ -61,7 +61,7 @@ AT_ONCE = "gates/test_at_once.py::"
 AUDIT, GATE, STAGING, STEP = "gates/audit.py", "gates/gate.py", "gates/staging.py", "gates/step.py"
 WORK_LIST, LAKE, INBOX = "gates/plan.py", "resources/lake.py", "resources/inbox.py"
 LEDGER = "gates/ledger.py"
-RELEASE, RAW = "assets/publicatie/release.py", "assets/snuffelfiets/raw.py"
+RELEASE, RAW = "assets/publicatie/release.py", "assets/snuffelfiets/raw/metingen.py"
 SHOWN = "assets/snuffelfiets/published.py"
 METHOD_CLEANING, METHOD_PASSAGES = "methods/snuffelfiets/cleaning.py", "methods/snuffelfiets/passages.py"
 DISCLOSURE, INTERVALS = "methods/disclosure.py", "methods/intervals.py"
@@ -343,8 +343,8 @@ MUTANTS = (
     Mutant(
         "landed_before",
         RAW,
-        "if _has_landed(self.platform, content):",
-        "if False:",
+        "if content in self.landing.deliveries:\n                return None\n            rows",
+        "if False:\n                return None\n            rows",
         REAL + "test_the_same_bytes_under_another_name_or_packed_change_nothing",
     ),
     Mutant(

@@ -8,7 +8,7 @@ Sources: CBS, "Statistische gegevens per vierkant en postcode", chapters 2 and 3
 EPSG:28992 for RD New.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -160,6 +160,35 @@ def assign_municipality(
     distance, nearest = listed.query(np.column_stack([x, y]))
     inside = gemeenten["is_in_provincie"].to_numpy()[nearest] & (distance <= max_distance_m)
     return np.where(inside, gemeenten["gemeente_code"].to_numpy(str)[nearest], OUTSIDE_PROVINCE)
+
+
+def municipality_within(x: npt.ArrayLike, y: npt.ArrayLike, boundaries: Mapping[str, str]) -> Texts:
+    """Give each point the municipality whose boundary it lies within.
+
+    Args:
+        x: RD x in metres, shape (n,).
+        y: RD y in metres, shape (n,).
+        boundaries: GeoJSON geometry in RD metres by code, of the municipalities of the province alone. A
+            point on a shared boundary belongs to the one with the lowest code.
+
+    Returns:
+        Codes of shape (n,): ``GM`` and four digits, or ``buiten provincie``.
+
+    Raises:
+        ValueError: a position is missing.
+        shapely.errors.GEOSException: a boundary is no GeoJSON geometry.
+    """
+    import shapely
+
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    _require_finite(x, y)
+    codes = np.array(sorted(boundaries), dtype="U20")
+    tree = shapely.STRtree(shapely.from_geojson([boundaries[c] for c in codes.tolist()]))
+    point, area = tree.query(shapely.points(x, y), predicate="intersects")
+    first = np.full(len(x), len(codes))
+    np.minimum.at(first, point, area)
+    named: Texts = np.append(codes, OUTSIDE_PROVINCE)[first]
+    return named
 
 
 def _corner(codes: Sequence[str] | pd.Series | Texts) -> tuple[Floats, Floats]:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from koploper_pipelines.gates.staging import SchemaMismatch
 from koploper_pipelines.resources.http import Api, BadAnswer, SourceRefused
@@ -61,9 +61,27 @@ class DataStore:
         Numbers are given out before rows are stored, so that a row may turn up below one seen already.
         """
         since = datetime.fromisoformat(moment).isoformat()
-        for page in self._pages(0, f' AND "{RECEIVED}" >= \'{since}\' AND "{KEY}" <= {int(up_to)}'):
-            if late := [row for row in page if row[KEY] not in without]:
-                yield late
+        recent = f"\"{RECEIVED}\" >= '{since}'"
+        yield from self._others(0, f' AND {recent} AND "{KEY}" <= {int(up_to)}', without)
+
+    def between(self, after: int, up_to: int, without: Collection[str]) -> Iterator[list[Row]]:
+        """Pages of the rows with a number above `after` up to `up_to`, without those of some numbers."""
+        yield from self._others(after, f' AND "{KEY}" <= {int(up_to)}', without)
+
+    def counts(self, up_to: int, block: int) -> dict[int, int]:
+        """How many rows there are of each block of `block` numbers (0 is 1 to `block`), up to a number."""
+        blocks = f'("{KEY}" - 1) / {int(block)}'
+        sql = (
+            f'SELECT {blocks} AS "blok", count(*) AS "rijen" FROM "{self.table}"'
+            f' WHERE "{KEY}" <= {int(up_to)}'
+            f" GROUP BY {blocks} ORDER BY {blocks} LIMIT {MOST_ROWS}"
+        )
+        return cast("dict[int, int]", self._ask(sql, self._counts))
+
+    def _others(self, last: int, condition: str, without: Collection[str]) -> Iterator[list[Row]]:
+        for page in self._pages(last, condition):
+            if others := [row for row in page if row[KEY] not in without]:
+                yield others
 
     def _pages(self, last: int, condition: str) -> Iterator[list[Row]]:
         chosen = ", ".join(f'"{c}"' for c in self.columns)
@@ -108,6 +126,16 @@ class DataStore:
                 raise BadAnswer(f"row {number} after row {previous}, expected rising numbers")
             previous = number
         return rows
+
+    def _counts(self, result: Mapping[str, Any]) -> dict[int, int]:
+        """Numbers of rows by block; SchemaMismatch when it is anything else."""
+        counted: dict[int, int] = {}
+        for record in result["records"]:
+            block, number = (record.get(k) if isinstance(record, dict) else None for k in ("blok", "rijen"))
+            if not (isinstance(block, str) and isinstance(number, str) and (block + number).isdigit()):
+                raise SchemaMismatch(f"{self.api.name}: no numbers of rows, expected blok and rijen")
+            counted[int(block)] = int(number)
+        return counted
 
     def _row(self, record: Any) -> Row:
         if not isinstance(record, dict) or set(record) != set(self.columns):

@@ -11,9 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
     from tenacity import RetryCallState
 
@@ -21,7 +24,6 @@ T = TypeVar("T")
 
 KEY_REFUSED = (401, 403)
 PASSES_BY_ITSELF = frozenset({408, 425, 429, *range(500, 600)})
-CHUNK = 1 << 16
 
 
 class SourceUnreachable(RuntimeError):
@@ -103,7 +105,7 @@ class Api:
 
         patience = self.patience
         jittered = tenacity.wait_exponential_jitter(
-            initial=patience.first_wait_s, max=patience.longest_wait_s, jitter=patience.first_wait_s
+            multiplier=patience.first_wait_s, max=patience.longest_wait_s, jitter=patience.first_wait_s
         )(state)
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after_s if isinstance(error, BadAnswer) else 0.0
@@ -118,7 +120,9 @@ class Api:
         deadline = time.monotonic() + self.patience.timeout_s
         with (
             _named_failures(self.patience),
-            httpx.Client(headers=dict(self.headers), timeout=self.patience.timeout_s) as client,
+            httpx.Client(
+                headers=dict(self.headers), timeout=self.patience.timeout_s, verify=_certificates()
+            ) as client,
             client.stream(method, url, **sending) as response,
         ):
             self._check_status(response)
@@ -139,8 +143,9 @@ class Api:
 
     def _whole(self, response: httpx.Response, deadline: float) -> bytes:
         body = bytearray()
-        # A time-out of the library is between two reads: a source that drips would never reach it.
-        for chunk in response.iter_bytes(CHUNK):
+        # A time-out of the library is between two reads, which a source that drips never reaches; and with a
+        # size of chunk it would wait for one to be full.
+        for chunk in response.iter_bytes():
             body += chunk
             if time.monotonic() > deadline:
                 raise BadAnswer(f"no whole answer within {self.patience.timeout_s:g} s")
@@ -156,6 +161,14 @@ class Api:
             return json.loads(body, parse_int=str, parse_float=str)
         except ValueError as error:
             raise BadAnswer(f"no JSON, or cut off after {len(body)} bytes") from error
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The authorities that are trusted; loading them takes longer than most answers."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 @contextmanager

@@ -26,6 +26,8 @@ class Simulated:
     """Folder of the truth behind them."""
     rows: int
     """Raw rows in the files."""
+    beside: tuple[Path, ...] = ()
+    """Files of other sources that the experiment's own are compared with, in folders of the inbox."""
 
 
 class Simulator(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from pyproj import Geod, Transformer
 
-from koploper_pipelines.simulation.snuffelfiets import FilesPer, Simulated, simulate
+from koploper_pipelines.resources.knmi import read_hours
+from koploper_pipelines.resources.rivm import read_year
+from koploper_pipelines.simulation.snuffelfiets import FilesPer, Simulated, demo, simulate
 
 HEADER = (
     "_id,entity_id,recording_timestamp,receive_timestamp,acc_max,error_code,horizontal_accuracy,humidity,"
@@ -32,6 +34,9 @@ CODES = {
     "pm_onzeker": 4096,
 }
 WGS84 = Geod(ellps="WGS84")
+CONSTANT = ("uren", "effecten", "stations")
+"""Truth in which nothing is drawn."""
+STATIONS = ("NL10636", "NL10641", "NL10643", "NL10644")
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def test_same_seed_gives_same_bytes_and_another_seed_does_not(tmp_path: Path) ->
     one, same, other = (content(tmp_path / name) for name in ("one", "same", "other"))
     assert len(one) >= 7
     assert one == same
-    drawn = {name for name in one.keys() & other.keys() if Path(name).stem not in ("uren", "effecten")}
+    drawn = {name for name in one.keys() & other.keys() if Path(name).stem not in CONSTANT}
     assert len(drawn) >= 5
     assert not [name for name in drawn if one[name] == other[name]]
 
@@ -136,7 +141,8 @@ def test_each_file_holds_its_period_in_order_of_arrival(
     )
     assert got.simulated.rows == len(got.raw)
     assert sorted(got.raw["_id"]) == list(range(got.raw["_id"].min(), got.raw["_id"].min() + len(got.raw)))
-    assert {path.name for path in (tmp_path / "inbox").iterdir()} == {p.name for p in got.simulated.files}
+    inbox = tmp_path / "inbox"
+    assert {p for p in inbox.iterdir() if p.is_file()} == set(got.simulated.files)
     for path in got.simulated.files:
         rows = read_export(path)
         assert rows["_id"].is_monotonic_increasing
@@ -605,3 +611,113 @@ def test_people_keep_local_time_and_devices_utc_when_the_clock_changes(
     assert len(night) >= 1
     whole = (rides["aankomst_utc"] - rides["vertrek_utc"]).dt.total_seconds()
     np.testing.assert_allclose(whole, rides["rijtijd_s"] + rides["stilstand_s"], atol=1e-3)
+
+
+# --- official stations and weather ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Weeks around the end of summer time, with the turn of the year left out."""
+    return run(
+        tmp_path_factory.mktemp("officieel"), last_day=date(2026, 11, 5), days=20, participants=12, seed=4
+    )
+
+
+def test_reference_files_are_read_by_the_reader_of_the_real_ones_and_hold_what_was_measured(
+    official: Run,
+) -> None:
+    (file,) = [f for f in official.simulated.beside if f.parent.name == "referentie"]
+    rows = pd.DataFrame(read_year(file.read_bytes().decode("latin-1"), file.name, STATIONS, "PM2.5"))
+    assert b"\xb5g/m\xb3" in file.read_bytes()
+    begin = pd.to_datetime(rows["begindatumtijd"], utc=True)
+    # The file's clock stands still when the local one is set back.
+    assert rows["begindatumtijd"].str.endswith("+01:00").all()
+    truth = official.truth["referentie"].set_index(["uur_op", "station"])["gemeten_ug_m3"]
+    got = pd.Series(
+        pd.to_numeric(rows["waarde"]).to_numpy(), pd.MultiIndex.from_arrays([begin, rows["station"]])
+    )
+    assert len(got) == len(truth) == 4 * (20 * 24 + 1)
+    assert np.allclose(got.sort_index(), truth.sort_index(), equal_nan=True)
+    assert 0 < got.isna().mean() < 0.05
+
+
+def test_stations_measure_the_air_of_the_riders(official: Run) -> None:
+    """Background stations the shared background, traffic stations the effect of a main road on top."""
+    hours = official.truth["referentie"].merge(official.truth["lucht"], on="uur_op")
+    hours = hours.merge(official.truth["stations"], on="station")
+    effects = official.truth["effecten"].set_index("effect")["waarde"]
+    road = hours["stationstype"].map({"verkeer": effects["wegtype_hoofdweg"], "achtergrond": 0.0})
+    expected = hours["achtergrond_ug_m3"] + road + hours["afwijking_ug_m3"]
+    assert np.allclose(hours["waar_ug_m3"], expected)
+    error = (hours["gemeten_ug_m3"] - hours["waar_ug_m3"]).dropna()
+    assert abs(error.mean()) < 0.1
+    assert 1.3 < error.std() < 1.7
+    riders = official.truth["rijen"]
+    riders = riders[riders["is_rijdend"] & (riders["wegtype"] == "rustige_weg")]
+    local = riders["pm25_ug_m3"].to_numpy()
+    background = official.truth["lucht"].set_index("uur_op")["achtergrond_ug_m3"]
+    shared = background.reindex(riders["tijd_utc"].dt.floor("h")).to_numpy()
+    assert abs(float(np.mean(local / shared)) - 1) < 0.05
+
+
+def test_some_bicycles_pass_near_a_station(official: Run) -> None:
+    riding = official.truth["rijen"].query("is_rijdend")
+    near = np.zeros(len(riding), dtype=bool)
+    for station in official.truth["stations"].itertuples():
+        _, _, metres = WGS84.inv(
+            riding["lengtegraad"], riding["breedtegraad"],
+            np.full(len(riding), station.longitude), np.full(len(riding), station.latitude),
+        )  # fmt: skip
+        near |= np.asarray(metres) < 300
+    devices = riding.loc[near, "entity_id"].nunique()
+    assert devices >= 3
+    assert 0.001 < near.mean() < 0.2
+
+
+def test_weather_file_is_read_by_the_reader_of_the_real_ones_and_holds_the_weather(official: Run) -> None:
+    (file,) = [f for f in official.simulated.beside if f.parent.name == "weer"]
+    rows = pd.DataFrame(read_hours(file.read_text(), file.name))
+    start = pd.to_datetime(rows["yyyymmdd"], utc=True) + pd.to_timedelta(rows["hh"].astype(int) - 1, unit="h")
+    truth = official.truth["lucht"].set_index("uur_op")
+    assert sorted(start) == sorted(truth.index)
+    assert rows["hh"].astype(int).between(1, 24).all()
+    numbers = rows[["fh", "t", "p", "u", "rh", "dd"]].apply(pd.to_numeric).set_axis(pd.DatetimeIndex(start))
+    numbers = numbers.reindex(truth.index)
+    assert np.allclose(numbers["fh"] / 10, truth["wind_m_s"])
+    assert np.allclose(numbers["t"] / 10, truth["temperatuur_c"])
+    assert ((numbers["rh"] == -1) == truth["is_spoor"]).all()
+    assert truth["is_spoor"].any()
+    assert ((numbers["dd"] == 0) == (truth["wind_m_s"] == 0)).all()
+
+
+def test_clean_days_are_windy_and_wet(official: Run) -> None:
+    air = official.truth["lucht"]
+    assert np.corrcoef(np.log(air["achtergrond_ug_m3"]), air["wind_m_s"])[0, 1] < -0.2
+
+
+def test_rides_are_the_same_without_the_official_files(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"last_day": date(2026, 3, 3), "days": 3, "participants": 4, "seed": 9}
+    for name, reference in (("met", True), ("zonder", False)):
+        folder = tmp_path / name
+        made = simulate(folder / "inbox", folder / "truth", reference=reference, **arguments)
+        assert bool(made.beside) == reference
+    with_files, without = (content(tmp_path / name) for name in ("met", "zonder"))
+    others = {name for name in with_files if Path(name).parent.name in ("referentie", "weer")}
+    assert {n: b for n, b in with_files.items() if n not in others} == without
+    assert len(others) == 2
+
+
+def test_demo_delivers_the_official_hours_that_are_known(tmp_path: Path) -> None:
+    now = datetime(2026, 1, 3, 9, tzinfo=UTC)
+    made = demo(
+        tmp_path / "inbox", tmp_path / "sim", first=date(2025, 12, 28), last=date(2026, 1, 2), now=now
+    )
+    names = sorted(f"{f.parent.name}/{f.name}" for f in made.beside)
+    assert names == [
+        "referentie/2025_PM25.csv",
+        "referentie/2026_PM25.csv",
+        "weer/uurgegevens_260_20251227-20260102.csv",
+    ]
+    lines = (tmp_path / "inbox" / "referentie" / "2026_PM25.csv").read_text("latin-1").splitlines()
+    assert lines[-1].split(";")[4] <= "2026-01-03T01:00:00+01:00"

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
+from koploper_pipelines.assets.snuffelfiets.gebieden import BOUNDARIES, municipality_of
 from koploper_pipelines.assets.snuffelfiets.indicators import (
     PAIRS,
     PASSAGES,
@@ -18,7 +19,6 @@ from koploper_pipelines.assets.snuffelfiets.indicators.passages import in_provin
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
 from koploper_pipelines.relations import select
-from koploper_pipelines.resources.reference import municipality_squares
 
 if TYPE_CHECKING:
     import duckdb
@@ -61,7 +61,7 @@ def pm25_cel(step: Step) -> Offered:
 
 @gated_table(
     "snuffelfiets/indicators/pm25_gemeente",
-    reads=[Reads(PASSAGES), Reads(PAIRS)],
+    reads=[Reads(PASSAGES), Reads(PAIRS), Reads(BOUNDARIES)],
     settings=SnuffelfietsSettings,
 )
 def pm25_gemeente(step: Step) -> Offered:
@@ -70,7 +70,7 @@ def pm25_gemeente(step: Step) -> Offered:
 
     from koploper_pipelines.methods import geo
 
-    areas = municipality_of(cells_ridden(step))
+    areas = areas_ridden(step)
     inside = areas[areas["gebied_code"] != geo.OUTSIDE_PROVINCE].assign(gebied_code=PROVINCE)
     step.con.register("gebieden", pd.concat([areas, inside]))
     passages = step.read(PASSAGES)
@@ -184,12 +184,13 @@ def cells_ridden(step: Step) -> pd.DataFrame:
     return found
 
 
-def municipality_of(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells with `gebied_code`, by the middle of each."""
+def areas_ridden(step: Step) -> pd.DataFrame:
+    """The 100 m cells of the passages in hand with the municipality of the middle of each, `gebied_code`."""
     from koploper_pipelines.methods import geo
 
-    x, y = geo.square_centre(cells["cel_100m"], 100)
-    return cells.assign(gebied_code=geo.assign_municipality(x, y, municipality_squares()))
+    cells = cells_ridden(step)
+    areas, _ = municipality_of(step, *geo.square_centre(cells["cel_100m"], 100))
+    return cells.assign(gebied_code=areas)
 
 
 def calibration_rules(choice: SnuffelfietsSettings) -> CalibrationRules:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
+from koploper_pipelines.assets.snuffelfiets.gebieden import BOUNDARIES, municipality_of, status_of_areas
 from koploper_pipelines.assets.snuffelfiets.indicators import PROVINCE, ROADS
 from koploper_pipelines.assets.snuffelfiets.indicators.air import classes
 from koploper_pipelines.assets.snuffelfiets.published.shared import (
@@ -29,7 +30,6 @@ from koploper_pipelines.relations import count
 from koploper_pipelines.resources.reference import (
     MUNICIPALITIES_VINTAGE,
     municipalities,
-    municipality_squares,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ CONTRAST = ("contrast_ug_m3", "contrast_onder_ug_m3", "contrast_boven_ug_m3")
 
 @gated_table(
     "snuffelfiets/published/pm25_cel",
-    reads=[Reads("snuffelfiets/indicators/pm25_cel")],
+    reads=[Reads("snuffelfiets/indicators/pm25_cel"), Reads(BOUNDARIES)],
     settings=SnuffelfietsSettings,
     closes_months=True,
 )
@@ -57,13 +57,14 @@ def pm25_cel(step: Step) -> Offered:
         ["maand", "cel_500m"], ignore_index=True
     )
     x, y = geo.square_centre(shown["cel_500m"], 500)
+    areas, status = municipality_of(step, x, y)
     nothing = pd.Series(False, index=shown.index)
     shown, exposed = suppress_excess(shown, nothing, rules, None)
     made = shown.drop(columns=[*INTERNAL]).assign(
         rd_x_m=x,
         rd_y_m=y,
-        gebied_code=geo.assign_municipality(x, y, municipality_squares()),
-        gebied_code_status=APPROXIMATE,
+        gebied_code=areas,
+        gebied_code_status=status,
     )
     expected = step.read("snuffelfiets/indicators/pm25_cel").filter(
         f"maand < '{step.first_open_month}' AND aantal_apparaten >= {rules.min_participants}"
@@ -76,7 +77,7 @@ def pm25_cel(step: Step) -> Offered:
 
 @gated_table(
     "snuffelfiets/published/pm25_gemeente",
-    reads=[Reads("snuffelfiets/indicators/pm25_gemeente")],
+    reads=[Reads("snuffelfiets/indicators/pm25_gemeente"), Reads(BOUNDARIES)],
     settings=SnuffelfietsSettings,
     closes_months=True,
 )
@@ -105,7 +106,7 @@ def pm25_gemeente(step: Step) -> Offered:
     controls = {"gesloten_maanden": months_of(rows), "gemeenten_maal_maanden": 27 * len(months)}
     controls["rijen_zonder_onthulling"] = len(shown) - len(exposed) - of_excess
     made = _year_earlier(shown.drop(columns=[*INTERNAL])).assign(
-        gebied_code_status=APPROXIMATE, peiljaar_indeling=MUNICIPALITIES_VINTAGE
+        gebied_code_status=status_of_areas(step), peiljaar_indeling=MUNICIPALITIES_VINTAGE
     )
     return Offered(month_end(made), controls=controls)
 

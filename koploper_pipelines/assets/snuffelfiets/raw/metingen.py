@@ -34,7 +34,9 @@ CKAN_COLUMNS = (
 IGNORED = ("_full_text",)
 UNKNOWN_DEVICE = "onbekend"
 OVERLAP = timedelta(days=2)
-"""Rows may be stored later than others that have a higher number: so long after their receipt at most."""
+"""Asked again each night: a row may be stored after others that have a higher number."""
+BLOCK = 32_000
+"""Numbers of which is counted whether all rows have landed: of a row that was stored even later."""
 
 
 @dataclass(frozen=True)
@@ -118,22 +120,43 @@ def _store(sources: SnuffelfietsSources) -> DataStore:
 
 
 def _fetched(con: duckdb.DuckDBPyConnection, landing: Landing, store: DataStore) -> Iterator[Delivery]:
-    """A delivery a page: first rows that were stored late below the last number, then those above it.
+    """A delivery a page.
 
-    Where a pull begins is read from the rows that landed and nothing else, so that a night that was cut off
-    goes on where the lake stands.
+    First the rows received lately whose number is below the last, then all above it, then what the counts by
+    block of numbers say is missing still. Where a pull begins is read from the rows that landed and nothing
+    else, so that a night that was cut off goes on where the lake stands.
     """
     store.check_columns()
-    last, arrived, landed = _watermark(con, landing)
-    pages = [store.after(last)]
-    if arrived is not None:
-        pages.insert(0, store.received_since(arrived, up_to=last, without=landed))
-    for part in pages:
-        for rows in part:
-            page = CkanPage(f"{SOURCE} {rows[0]['_id']} - {rows[-1]['_id']}", rows, landing)
-            yield page
-            if page.is_refused:
-                return
+    for rows in _pages(con, landing, store):
+        page = CkanPage(f"{SOURCE} {rows[0]['_id']} - {rows[-1]['_id']}", rows, landing)
+        yield page
+        if page.is_refused:
+            return
+
+
+def _pages(con: duckdb.DuckDBPyConnection, landing: Landing, store: DataStore) -> Iterator[Rows]:
+    last, since, landed = _watermark(con, landing)
+    if since is not None:
+        yield from store.received_since(since, up_to=last, without=landed)
+    yield from store.after(last)
+    for block in _incomplete(con, landing, store):
+        first = block * BLOCK
+        inside = f"bron = 'ckan' AND _id::BIGINT BETWEEN {first + 1} AND {first + BLOCK}"
+        own = landing.relation(con)
+        known = own.filter(inside).project("_id").fetchall() if own is not None else []
+        yield from store.between(first, first + BLOCK, without={i for (i,) in known})
+
+
+def _incomplete(con: duckdb.DuckDBPyConnection, landing: Landing, store: DataStore) -> list[int]:
+    """Blocks of numbers of which the source has more rows than have landed."""
+    rows = landing.relation(con)
+    if rows is None:
+        return []
+    own = rows.filter("bron = 'ckan'")
+    (last,) = own.aggregate("coalesce(max(_id::BIGINT), 0)").fetchall()[0]
+    there = store.counts(last, BLOCK)
+    here = dict(own.aggregate(f"(_id::BIGINT - 1) // {BLOCK} AS blok, count(*)", "blok").fetchall())
+    return [block for block, number in sorted(there.items()) if number > here.get(block, 0)]
 
 
 def _watermark(con: duckdb.DuckDBPyConnection, landing: Landing) -> tuple[int, str | None, frozenset[str]]:

@@ -5,7 +5,7 @@ Here belongs which stations, and what is asked of the API. The layouts stand in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -76,8 +76,7 @@ def _fetched(
     """What the API has and the table has not, a delivery a window, oldest first."""
     now = landing.platform.clock.now()
     known = _known(con, landing)
-    last = max((moment for moment, _ in known.values()), default=None)
-    start = now - timedelta(days=sources.eerste_dagen) if last is None else min(last, now) - OVERLAP
+    start = _start(now, {key: hour for key, (hour, _) in known.items()}, sources)
     said = {key: value for key, (_, value) in known.items()}
     while start < now:
         end = min(start + WINDOW, now)
@@ -89,6 +88,16 @@ def _fetched(
             if delivery.is_refused:
                 return
         start = end
+
+
+def _start(
+    now: datetime, landed: Mapping[tuple[str, str], datetime], sources: SnuffelfietsSources
+) -> datetime:
+    """Since when to ask: the last hour of the station furthest behind, but not of one that stopped."""
+    last = {s: max((h for (t, _), h in landed.items() if t == s), default=None) for s in STATIONS}
+    newest = min(max((h for h in last.values() if h is not None), default=now), now)
+    horizon = newest - timedelta(days=sources.eerste_dagen)
+    return max(min((h or horizon) for h in last.values()) - OVERLAP, horizon)
 
 
 def _known(
