@@ -45,24 +45,45 @@ RAW, CLEANED, RIDES = (
     "snuffelfiets/cleaned/ritten",
 )
 K, LARGEST_SHARE = 5, 0.30
-ABSENT = {"onderdrukt", "niet_beschikbaar"}
+ABSENT = {"onderdrukt", "niet_beschikbaar", "geen_referentie"}
 PM25 = ("pm25_ug_m3", "pm25_mediaan_ug_m3")
 INTERVAL = ("pm25_onder_ug_m3", "pm25_boven_ug_m3")
 COUNTS = ("aantal_metingen", "aantal_passages", "aantal_apparaten", "aantal_dagen")
+EXCESS = ("pm25_verhoging_ug_m3", "achtergrond_ug_m3", "aantal_apparaten_geijkt")
+INTERVAL_OF_EXCESS = ("pm25_verhoging_onder_ug_m3", "pm25_verhoging_boven_ug_m3")
+OF_EXCESS = dict.fromkeys(EXCESS, "pm25_verhoging_ug_m3_status")
 STATUS_OF = {
     "snuffelfiets_overzicht": {
         f: f"{f}_status" for f in ("apparaten", "ritten", "afstand_km", "rijtijd_uur")
     },
-    "snuffelfiets_pm25_cel": dict.fromkeys((*PM25, *COUNTS), "pm25_ug_m3_status"),
+    "snuffelfiets_pm25_cel": {**dict.fromkeys((*PM25, *COUNTS), "pm25_ug_m3_status"), **OF_EXCESS},
+    "snuffelfiets_pm25_uur": {**dict.fromkeys((*PM25, *COUNTS), "pm25_ug_m3_status"), **OF_EXCESS},
+    "snuffelfiets_fietsnetwerk": {"schokken_pct": "schokken_pct_status"},
+    "snuffelfiets_herkomst_bestemming": dict.fromkeys(
+        ("aantal_ritten", "aantal_apparaten", "afstand_mediaan_km", "duur_mediaan_minuten"),
+        "aantal_ritten_status",
+    ),
     "snuffelfiets_pm25_gemeente": {
         **dict.fromkeys((*PM25, *COUNTS), "pm25_ug_m3_status"),
         "pm25_jaar_eerder_ug_m3": "pm25_jaar_eerder_ug_m3_status",
+        **OF_EXCESS,
     },
     "snuffelfiets_ritten_verdeling": dict.fromkeys(
         ("aantal_ritten", "aandeel_pct", "aantal_apparaten"), "aantal_ritten_status"
     ),
 }
 """Every figure about people, with the column that explains its absence."""
+OF_PERIODS = {
+    "snuffelfiets_pm25_contrast": {
+        f: "contrast_ug_m3_status" for f in ("contrast_ug_m3", "aantal_ritten", "aantal_apparaten")
+    },
+    "snuffelfiets_kalibratie": {
+        f: "kalibratie_status"
+        for f in ("aantal_paren", "aantal_apparaten", "rmse_ug_m3", "helling", "helling_fouten_in_beide")
+    },
+    "snuffelfiets_evaluatie": {"waarde": "waarde_status", "vergelijking": "vergelijking_status"},
+}
+"""The same for tables over other periods than one month."""
 
 
 @dataclass(frozen=True)
@@ -135,15 +156,19 @@ def test_an_open_month_has_process_counts_and_no_figures(autumn: Autumn) -> None
     assert [n for n in others if OPEN in set(autumn.after[n]["maand"])] == []
 
 
-@pytest.mark.parametrize("name", STATUS_OF)
+@pytest.mark.parametrize("name", [*STATUS_OF, *OF_PERIODS])
 def test_a_figure_is_blank_exactly_where_its_status_says_that_it_is_absent(autumn: Autumn, name: str) -> None:
     table = autumn.after[name]
-    for figure, status in STATUS_OF[name].items():
+    for figure, status in {**STATUS_OF, **OF_PERIODS}[name].items():
         assert table[status].notna().all()
         assert (table[figure].isna() == table[status].isin(ABSENT)).all(), figure
-    for bound in set(INTERVAL) & set(table):
-        without = ABSENT | {"onvoldoende_betrouwbaar"}
-        assert (table[bound].isna() == table["pm25_ug_m3_status"].isin(without)).all()
+    without = ABSENT | {"onvoldoende_betrouwbaar"}
+    for bounds, status in (
+        (INTERVAL, "pm25_ug_m3_status"),
+        (INTERVAL_OF_EXCESS, "pm25_verhoging_ug_m3_status"),
+    ):
+        for bound in set(bounds) & set(table):
+            assert (table[bound].isna() == table[status].isin(without)).all()
 
 
 def test_every_blank_of_a_published_table_has_a_reason(autumn: Autumn) -> None:
@@ -157,9 +182,17 @@ def test_every_blank_of_a_published_table_has_a_reason(autumn: Autumn) -> None:
         "statuskolom",
         "toelichting",
     }
-    explained |= {"rijen_beoordeeld", "rijen_afwijkend", *INTERVAL}
+    explained |= {"rijen_beoordeeld", "rijen_afwijkend", *INTERVAL, *INTERVAL_OF_EXCESS}
+    # One status for all figures of a row.
+    rows_of_figures = {
+        "snuffelfiets_pm25_contrast": ("contrast", "aantal"),
+        "snuffelfiets_kalibratie": ("helling", "aantal", "aandeel", "afwijking", "rmse", "r2"),
+        "snuffelfiets_evaluatie": ("waarde", "vergelijking", "aantal"),
+        "snuffelfiets_pm25_uur": ("stations_ug_m3",),
+    }
     for name, table in autumn.after.items():
         blank = {c for c in table if table[c].isna().any()}
+        blank = {c for c in blank if not str(c).startswith(rows_of_figures.get(name, ("?",)))}
         assert blank <= explained | set(STATUS_OF.get(name, {})), name
 
 

@@ -70,13 +70,13 @@ def agreement(pairs: pd.DataFrame) -> dict[str, float]:
 
     Returns:
         ``variatiecoefficient_pct``: standard deviation of one device around what devices on one ride have in
-        common, relative to it (from pairs: the root mean square of (a - b) / mean over the square root of
-        two); ``rmsd_ug_m3``: median over pairs of the difference per cell; ``correlatie``: median over pairs.
+        common (from pairs: the root mean square of a - b over the square root of two), over the mean of all;
+        ``rmsd_ug_m3``: median over pairs of the difference per cell; ``correlatie``: median over pairs.
     """
     a, b = pairs["pm25_a_ug_m3"].to_numpy(float), pairs["pm25_b_ug_m3"].to_numpy(float)
-    relative = (a - b) / ((a + b) / 2)
+    spread = np.sqrt(((a - b) ** 2).mean() / 2)
     return {
-        "variatiecoefficient_pct": float(100 * np.sqrt((relative**2).mean() / 2)),
+        "variatiecoefficient_pct": float(100 * spread / ((a + b) / 2).mean()),
         "rmsd_ug_m3": float(pairs["rmsd_ug_m3"].median()),
         "correlatie": float(pairs["correlatie"].median()),
     }
