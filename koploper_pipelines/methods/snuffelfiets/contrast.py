@@ -63,7 +63,8 @@ def within_rides(passages: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     weight = both["b"] * both["q"] / (both["b"] + both["q"])
     difference = both["som_b"] / both["b"] - both["som_q"] / both["q"]
     made = both.assign(n=weight, som=weight * difference, metingen_druk=both["b"], metingen_rustig=both["q"])
-    return made.groupby(["rit_id", "apparaat", "meetdag"], as_index=False)[list(COLUMNS[3:])].sum()
+    summed = made.groupby(["rit_id", "apparaat", "meetdag"], as_index=False)[list(COLUMNS[3:])].sum()
+    return summed.astype({"metingen_druk": "int64", "metingen_rustig": "int64"})
 
 
 def crossed(passages: pd.DataFrame) -> pd.DataFrame:
@@ -83,5 +84,5 @@ def crossed(passages: pd.DataFrame) -> pd.DataFrame:
         if (quarter == own).any() and (quarter == 3 - own).any()
     ]
     if not found:
-        return pd.DataFrame({c: pd.Series(dtype=passages.dtypes.get(c, "float64")) for c in COLUMNS})
+        return within_rides(passages, roads.traffic_like(passages.iloc[:0]))
     return pd.concat(found).sort_values("rit_id", ignore_index=True)

@@ -67,18 +67,19 @@ def kalibratie(step: Step) -> Offered:
     counts = [c for c in FIGURES if c.startswith("aantal")]
     rows[counts] = rows[counts].astype("Int64")
     has_figure = rows["kalibratie_status"].isin([DEFINITIVE, UNRELIABLE])
-    cells = rows[has_figure]
     figures = dict.fromkeys(FIGURES, "kalibratie_status")
-    shown = disclosure.suppress(cells, rules, figures=figures, adds_up=None)
+    shown = disclosure.suppress(rows, rules, figures=figures, adds_up=None)
+    # Where there was nothing to hide, the reason why there is no figure stays.
+    shown["kalibratie_status"] = shown["kalibratie_status"].where(has_figure, rows["kalibratie_status"])
+    for figure in FIGURES:
+        shown[figure] = shown[figure].where(has_figure)
     exposed = disclosure.violations(shown, rules, figures=figures, adds_up=None)
-    rows.loc[has_figure, shown.columns] = shown
-    rows.loc[~has_figure, list(FIGURES)] = None
     controls = {
         "gesloten_perioden": periods,
         "rijen": len(step.read(CALIBRATION).df().query("periode in @periods")),
         "rijen_zonder_onthulling": len(rows) - len(exposed),
     }
-    return Offered(rows.drop(columns="grootste_aandeel"), controls=controls)
+    return Offered(shown.drop(columns="grootste_aandeel"), controls=controls)
 
 
 @gated_table(
