@@ -61,6 +61,9 @@ AT_ONCE = "gates/test_at_once.py::"
 AUDIT, GATE, STAGING, STEP = "gates/audit.py", "gates/gate.py", "gates/staging.py", "gates/step.py"
 WORK_LIST, LAKE, INBOX = "gates/plan.py", "resources/lake.py", "resources/inbox.py"
 LEDGER = "gates/ledger.py"
+CKAN, HTTP, KNMI = "resources/ckan.py", "resources/http.py", "resources/knmi.py"
+CKAN_TESTS, LAYOUTS = "unit/test_ckan.py::", "unit/test_reference_sources.py::"
+SOURCES = "faults/test_sources.py::"
 RELEASE, RAW = "assets/publicatie/release.py", "assets/snuffelfiets/raw/metingen.py"
 SHOWN = "assets/snuffelfiets/published.py"
 METHOD_CLEANING, METHOD_PASSAGES = "methods/snuffelfiets/cleaning.py", "methods/snuffelfiets/passages.py"
@@ -353,6 +356,64 @@ MUTANTS = (
         "_csv_problem(name, str(error), len(header))",
         "str(error)",
         BROKEN + "test_no_report_quotes_a_device_or_a_row",
+    ),
+    # -- Sources on the network.
+    Mutant(
+        "source_rising_numbers",
+        CKAN,
+        "if number <= previous:",
+        "if False:",
+        CKAN_TESTS + "test_what_does_not_pass_is_named[herhaald]",
+    ),
+    Mutant(
+        "source_schema",
+        CKAN,
+        "if not isinstance(record, dict) or set(record) != set(self.columns):",
+        "if False:",
+        CKAN_TESTS + "test_another_shape_is_named[said3-came or went]",
+    ),
+    Mutant(
+        "source_deadline",
+        HTTP,
+        "if time.monotonic() > deadline:",
+        "if False:",
+        CKAN_TESTS + "test_what_does_not_pass_is_named[druppelt]",
+    ),
+    Mutant(
+        "source_wrong_key",
+        HTTP,
+        "if status in KEY_REFUSED:",
+        "if False:",
+        CKAN_TESTS + "test_a_wrong_key_is_named_and_never_shown",
+    ),
+    Mutant(
+        "source_stored_late",
+        RAW,
+        "if number > here.get(block, 0)",
+        "if False",
+        SOURCES + "test_counter_test_rows_stored_late_are_lost_without_watermark_and_counts[without3-0]",
+    ),
+    Mutant(
+        "source_page_refused",
+        RAW,
+        "        if page.is_refused:\n            return",
+        "        pass",
+        SOURCES + "test_a_refused_page_keeps_those_after_it_from_landing",
+    ),
+    Mutant(
+        "source_cut_off",
+        KNMI,
+        'if body[-1:] != b"\\n":',
+        "if False:",
+        LAYOUTS + "test_an_answer_of_the_weather_service_that_is_cut_off_in_its_last_value_is_not_believed",
+    ),
+    Mutant(
+        "source_needs_a_person",
+        "gates/sources.py",
+        "evaluable=not state.needs_a_person",
+        "evaluable=True",
+        "integration/test_reference.py::"
+        "test_a_source_that_refuses_or_changed_ends_red_with_nothing_loaded[sleutel-refuses the key]",
     ),
     # -- The release, and what of an experiment may be shown.
     Mutant(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import ssl
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 KEY_REFUSED = (401, 403)
+ON_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 PASSES_BY_ITSELF = frozenset({408, 425, 429, *range(500, 600)})
 
 
@@ -68,9 +70,12 @@ class Api:
     patience: Patience = Patience()
 
     def __post_init__(self) -> None:
-        """Refuse an address that is none."""
-        if not self.address.startswith(("https://", "http://")):
+        """Refuse an address that is none, or to which a key would travel for all to read."""
+        parts = urlsplit(self.address)
+        if parts.scheme not in ("https", "http") or not parts.hostname:
             raise ValueError(f"{self.name}: address {self.address!r}, expected one with https://")
+        if self.headers and parts.scheme == "http" and parts.hostname not in ON_THIS_MACHINE:
+            raise ValueError(f"{self.name}: a key for {self.address!r}, expected an address with https://")
 
     def json(self, path: str, params: Mapping[str, str], read: Callable[[Any], T]) -> T:
         """GET a JSON document and make something of it with `read`, which may raise BadAnswer.

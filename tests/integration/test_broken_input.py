@@ -21,7 +21,7 @@ import pytest
 import toolbox
 from services import CKAN_COLUMNS, ROWS_A_DAY, ckan_export
 
-from koploper_pipelines.assets.snuffelfiets import raw
+from koploper_pipelines.assets.snuffelfiets.raw import metingen as raw
 from koploper_pipelines.automation.run import Ran
 from koploper_pipelines.gates.staging import SchemaMismatch
 from koploper_pipelines.gates.step import Platform, run_table

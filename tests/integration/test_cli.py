@@ -73,7 +73,7 @@ def first_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]
     """A home after its first night, on a few days of a closed month, and what the command said."""
     home = tmp_path_factory.mktemp("koploper") / "home"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "DEMO_DEVICES", 8)
+        patch.setattr("koploper_pipelines.simulation.snuffelfiets.DEVICES", 8)
         patch.setattr(cli, "_demo_days", lambda platform: {"first": FIRST, "last": LAST})
         return home, koploper(home, "demo")
 
@@ -417,7 +417,7 @@ def test_simulate_writes_what_the_truth_holds(tmp_path: Path) -> None:
     assert result.exit_code == 0, said(result)
     truth = pq.read_table(tmp_path / "simulatie" / "snuffelfiets" / "seed-7" / "rijen.parquet")
     lines = [
-        x for f in (tmp_path / "inbox" / "snuffelfiets").iterdir() for x in f.read_text().splitlines()[1:]
+        x for f in (tmp_path / "inbox" / "snuffelfiets").glob("*.csv") for x in f.read_text().splitlines()[1:]
     ]
     assert len(lines) == truth.num_rows
     assert f"{truth.num_rows} raw rows in" in said(result)
@@ -474,10 +474,10 @@ def test_demo_that_was_killed_delivers_the_same_files(tmp_path: Path) -> None:
         cli._simulate_demo(platform)
     marker = killed.settings.home / "simulatie" / "snuffelfiets" / "demo.json"
     marker.write_text(json.dumps({**json.loads(marker.read_text()), "delivered": False}))
-    for file in (killed.settings.inbox / "snuffelfiets").iterdir():
+    for file in (killed.settings.inbox / "snuffelfiets").rglob("*.csv"):
         file.unlink()
     cli._simulate_demo(killed)
-    files = [sorted((p.settings.inbox / "snuffelfiets").iterdir()) for p in (whole, killed)]
+    files = [sorted((p.settings.inbox / "snuffelfiets").rglob("*.csv")) for p in (whole, killed)]
     assert files[0]
     assert [(f.name, f.read_bytes()) for f in files[0]] == [(f.name, f.read_bytes()) for f in files[1]]
 

@@ -157,6 +157,13 @@ def test_a_name_that_cannot_stand_in_a_query_is_refused(name: str) -> None:
         DataStore(Api("CKAN", "https://x"), name, ("_id",))
 
 
+@pytest.mark.parametrize("address", ["ckan.example", "ftp://ckan.example", "https://", "http://ckan.example"])
+def test_an_address_that_is_none_or_would_show_the_key_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=r"expected .* with https://") as told:
+        Api("CKAN", address, {"Authorization": KEY})
+    assert KEY not in str(told.value)
+
+
 def test_waits_grow_differ_and_obey_the_source() -> None:
     import tenacity
 

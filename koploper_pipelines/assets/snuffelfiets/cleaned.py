@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.relations import count
+from koploper_pipelines.relations import count, value
 
 if TYPE_CHECKING:
     import duckdb
@@ -95,6 +95,7 @@ def referentie(step: Step) -> Offered:
         rejected=judged.filter("reden IS NOT NULL"),
         rows_in=count(raw),
         controls={"uren_met_waarde": count(last.filter("waarde <> ''"))},
+        notes=_reach(judged),
     )
 
 
@@ -112,6 +113,7 @@ def weer(step: Step) -> Offered:
         rejected=judged.filter("reden IS NOT NULL"),
         rows_in=count(raw),
         controls={"leesbare_uren": count(hours)},
+        notes=_reach(judged),
     )
 
 
@@ -131,6 +133,12 @@ def wegtypen(step: Step) -> Offered:
         rows_in=count(raw),
         controls={"leesbare_cellen": count(readable)},
     )
+
+
+def _reach(judged: duckdb.DuckDBPyRelation) -> dict[str, str]:
+    """Until when the hours of the run reach, for the stamp and the UI."""
+    last = value(judged.filter("reden IS NULL").aggregate("max(uur_op)"))
+    return {"laatste_uur": last.isoformat()} if last is not None else {}
 
 
 def _competing(

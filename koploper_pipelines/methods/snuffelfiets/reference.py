@@ -5,9 +5,9 @@ Here belongs reconciling the clocks of the sources and reading their notations. 
 
 Three clocks meet here. RIVM's yearly files are in UTC+1 all year, also in summer: written without a zone
 (`20200101 00:00`) or with it (`2023-01-01T00:00:00+01:00`). Luchtmeetnet gives moments with their zone, the
-end of the hour (its documentation does not say so; users who compared found it). KNMI numbers the hours of a
-UT day from 1 to 24, and hour 5 runs from 4 to 5. Each row ends up under the UTC start of its hour and the
-Europe/Amsterdam day of that start.
+end of the hour (not found in its documentation; reported by a public user of the data). KNMI numbers the
+hours of a UT day from 1 to 24, and hour 5 runs from 4 to 5. Each row ends up under the UTC start of its hour
+and the Europe/Amsterdam day of that start.
 
 Sources of the notations: the heads of RIVM's and KNMI's own files. KNMI: direction 0 is calm and 990
 variable, amounts are tenths, rain of -1 is a trace, less than 0.05 mm.

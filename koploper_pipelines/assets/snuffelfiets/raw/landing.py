@@ -77,62 +77,90 @@ class Landing:
         )
 
 
-@dataclass
-class HourlyDelivery:
-    """Rows of hourly values: a dropped file that is still to be read, or an answer of an API."""
+@dataclass(frozen=True)
+class Hours:
+    """What the hourly values of one source have in common."""
 
     landing: Landing
-    name: str
     source: str
     hour: Callable[[], str]
     """SQL for the start of a row's hour."""
-    rows: Rows = ()
-    file: DroppedFile | None = None
-    parse: Callable[[bytes, str], Rows] | None = None
-    is_refused: bool = field(default=False, init=False)
-    """Whether the gate stayed closed: what follows it in the source then has to wait."""
 
-    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
-        """All rows as text; None when these contents landed before.
-
-        Raises SchemaMismatch when the file is not in the source's layout.
-        """
-        rows, content = self.rows, content_of(self.rows)
-        if self.file is not None and self.parse is not None:
-            with self.file.opened("latin-1") as (path, content):
-                if content in self.landing.deliveries:
-                    return None
-                rows = self.parse(path.read_bytes(), self.name)
-        if content in self.landing.deliveries:
-            return None
+    def offered(self, con: duckdb.DuckDBPyConnection, rows: Rows, content: str, name: str) -> Offered:
+        """Rows as they land: as text, under the local day on which their hour begins."""
         from koploper_pipelines.methods.snuffelfiets import reference
 
-        clock = f"TIMESTAMPTZ '{self.landing.platform.clock.now().isoformat()}'"
+        moment = f"TIMESTAMPTZ '{self.landing.platform.clock.now().isoformat()}'"
         columns = ", ".join(f'"{c}"' for c in rows[0] if c != "rij")
         made = select(
             con.from_arrow(as_text(rows)),
             "regels",
             f"""
             SELECT '{content}' AS bestand, rij::BIGINT AS rij,
-                {len(self.landing.deliveries) + 1} AS levering, {clock} AS geland_op,
+                {len(self.landing.deliveries) + 1} AS levering, {moment} AS geland_op,
                 '{self.source}' AS bron, {columns},
-                CASE WHEN {reference.possible_sql("uur_op", clock)}
+                CASE WHEN {reference.possible_sql("uur_op", moment)}
                     THEN {reference.local_day_sql("uur_op")} END AS meetdag
             FROM (SELECT *, {self.hour()} AS uur_op FROM regels)
             """,
         )
-        return self.landing.offer(made, content, len(rows), day="meetdag", name=self.name)
+        return self.landing.offer(made, content, len(rows), day="meetdag", name=name)
+
+
+@dataclass(frozen=True)
+class HoursFile:
+    """One dropped file of hourly values, to be landed on its own."""
+
+    file: DroppedFile
+    hours: Hours
+    parse: Callable[[bytes, str], Rows]
+    """From the contents and the file's name to rows; SchemaMismatch when it is in another layout."""
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.file.name
+
+    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
+        """All rows as text; None when these contents landed before."""
+        with self.file.opened("latin-1") as (path, content):
+            if content in self.hours.landing.deliveries:
+                return None
+            rows = self.parse(path.read_bytes(), self.name)
+        return self.hours.offered(con, rows, content, self.name)
 
     def accepted(self) -> None:
         """Delete the original (or keep it encrypted)."""
-        if self.file is not None:
-            self.file.accept()
+        self.file.accept()
 
     def refused(self, report: str) -> None:
-        """Put a file aside with the report."""
+        """Put the original aside with the report."""
+        self.file.refuse(report)
+
+
+@dataclass
+class HoursAnswer:
+    """Hourly values of one period from an API, to be landed on their own."""
+
+    name: str
+    rows: Rows
+    hours: Hours
+    is_refused: bool = field(default=False, init=False)
+    """Whether the gate stayed closed: the periods after it then have to wait."""
+
+    def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
+        """All rows as text; None when the same answer landed before."""
+        content = content_of([{"levering": self.name}, *self.rows])
+        if content in self.hours.landing.deliveries:
+            return None
+        return self.hours.offered(con, self.rows, content, self.name)
+
+    def accepted(self) -> None:
+        """Nothing to do: the rows in the lake are what the next period starts from."""
+
+    def refused(self, report: str) -> None:
+        """Keep the following periods from landing."""
         self.is_refused = True
-        if self.file is not None:
-            self.file.refuse(report)
 
 
 def as_text(rows: Rows) -> pa.Table:

@@ -11,7 +11,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
-from koploper_pipelines.assets.snuffelfiets.raw.landing import HourlyDelivery, Landing, Rows, api, table_text
+from koploper_pipelines.assets.snuffelfiets.raw.landing import (
+    Hours,
+    HoursAnswer,
+    HoursFile,
+    Landing,
+    Rows,
+    api,
+    table_text,
+)
 from koploper_pipelines.gates.sources import SourceState, from_source
 from koploper_pipelines.gates.table import Delivery, Step, gated_table
 from koploper_pipelines.resources.inbox import dropped_files
@@ -53,7 +61,7 @@ def referentie(step: Step) -> Iterator[Delivery | SourceState]:
     """Each yearly file in the inbox, then what the API has since."""
     landing = Landing(step.platform, TABLE)
     for file in dropped_files(step.platform.settings, "snuffelfiets/referentie"):
-        yield HourlyDelivery(landing, file.name, "rivm_jaarbestand", _hour, file=file, parse=_parsed)
+        yield HoursFile(file, Hours(landing, "rivm_jaarbestand", _hour), _parsed)
     sources = SnuffelfietsSources()
     if sources.luchtmeetnet_url is not None:
         client = Luchtmeetnet(api(SOURCE, sources.luchtmeetnet_url, sources))
@@ -83,9 +91,9 @@ def _fetched(
         values = client.between(list(STATIONS), start, end)
         if new := [v for v in values if said.get((v.station, v.moment), "") != (v.value or None)]:
             name = f"{SOURCE} {start:%Y-%m-%d %H:%M} - {end:%Y-%m-%d %H:%M}"
-            delivery = HourlyDelivery(landing, name, "luchtmeetnet", _hour, rows=_rows(new))
-            yield delivery
-            if delivery.is_refused:
+            answer = HoursAnswer(name, _rows(new), Hours(landing, "luchtmeetnet", _hour))
+            yield answer
+            if answer.is_refused:
                 return
         start = end
 

@@ -10,7 +10,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
-from koploper_pipelines.assets.snuffelfiets.raw.landing import HourlyDelivery, Landing, Rows, api, table_text
+from koploper_pipelines.assets.snuffelfiets.raw.landing import (
+    Hours,
+    HoursAnswer,
+    HoursFile,
+    Landing,
+    Rows,
+    api,
+    table_text,
+)
 from koploper_pipelines.gates.sources import SourceState, from_source
 from koploper_pipelines.gates.staging import SchemaMismatch
 from koploper_pipelines.gates.table import Delivery, Step, gated_table
@@ -35,7 +43,7 @@ def weer(step: Step) -> Iterator[Delivery | SourceState]:
     """Each file in the inbox, then what the service has since."""
     landing = Landing(step.platform, TABLE)
     for file in dropped_files(step.platform.settings, "snuffelfiets/weer"):
-        yield HourlyDelivery(landing, file.name, "knmi_bestand", _hour, file=file, parse=_parsed)
+        yield HoursFile(file, Hours(landing, "knmi_bestand", _hour), _parsed)
     sources = SnuffelfietsSources()
     if sources.knmi_url is not None:
         client = KnmiHours(api(SOURCE, sources.knmi_url, sources))
@@ -67,11 +75,11 @@ def _fetched(
         given = client.between(STATIONS, start, end)
         new = [r for r in given if known.get((r["stn"], r["yyyymmdd"], r["hh"])) != _values(r)]
         if new:
-            name = f"{SOURCE} {start:%Y-%m-%d} - {end:%Y-%m-%d}"
+            name = f"{SOURCE} {start:%Y-%m-%d %H:%M} - {end:%Y-%m-%d %H:%M}"
             rows = [{**r, "rij": str(number)} for number, r in enumerate(new, start=1)]
-            delivery = HourlyDelivery(landing, name, "knmi", _hour, rows=rows)
-            yield delivery
-            if delivery.is_refused:
+            answer = HoursAnswer(name, rows, Hours(landing, "knmi", _hour))
+            yield answer
+            if answer.is_refused:
                 return
         # The days of the end are whole days in the answer.
         start = end + timedelta(days=1)
