@@ -46,7 +46,7 @@ RAW, CLEANED, RIDES = (
     "snuffelfiets/cleaned/ritten",
 )
 K, LARGEST_SHARE = 5, 0.30
-ABSENT = {"onderdrukt", "niet_beschikbaar", "geen_referentie"}
+ABSENT = {"onderdrukt", "niet_beschikbaar", "geen_referentie", "niet_van_toepassing"}
 PM25 = ("pm25_ug_m3", "pm25_mediaan_ug_m3")
 INTERVAL = ("pm25_onder_ug_m3", "pm25_boven_ug_m3")
 COUNTS = ("aantal_metingen", "aantal_passages", "aantal_apparaten", "aantal_dagen")
@@ -432,6 +432,176 @@ CHOICES = {
 }
 
 
+# -- Against stations, weather and roads ------------------------------------------------------------------
+
+
+def background_of(autumn: Autumn) -> pd.Series:
+    """Mean of the two background stations as they measured, by the start of the hour in UTC."""
+    hours = autumn.truth_of("referentie")
+    of_background = hours[hours["station"].isin(["NL10643", "NL10644"])].dropna(subset=["gemeten_ug_m3"])
+    return of_background.groupby("uur_op")["gemeten_ug_m3"].mean()
+
+
+def test_stations_are_shown_over_all_hours_of_the_local_day(autumn: Autumn) -> None:
+    background = background_of(autumn)
+    at = pd.DatetimeIndex(background.index).tz_convert(LOCAL)
+    expected = background.groupby([at.strftime("%Y-%m"), at.strftime("%H")]).agg(["mean", "size"])
+    shown = autumn.after["snuffelfiets_pm25_uur"].query("kenmerk == 'uur_van_de_dag'")
+    assert len(shown) == 24 * len(CLOSED)
+    for row in toolbox.records(shown):
+        mean, hours = expected.loc[(row.maand, row.klasse)]
+        assert row.stations_ug_m3 == pytest.approx(mean, abs=1e-3)
+        assert row.stations_uren == hours
+    # Counter-test: by the hour of UTC it is another curve.
+    utc = background.groupby(pd.DatetimeIndex(background.index).strftime("%H")).mean()
+    october = shown[shown["maand"] == CLOSED[-1]].set_index("klasse")["stations_ug_m3"]
+    assert abs(october - utc).max() > 0.1
+
+
+def test_hours_of_a_weather_class_are_those_that_knmi_wrote(autumn: Autumn) -> None:
+    weather = autumn.truth_of("lucht").set_index("uur_op")
+    background = background_of(autumn)
+    month = pd.DatetimeIndex(background.index).tz_convert(LOCAL).strftime("%Y-%m") == CLOSED[-1]
+    of_month = weather.loc[background.index[month]]
+    shown = autumn.after["snuffelfiets_pm25_uur"]
+    hours = shown[shown["maand"] == CLOSED[-1]].set_index(["kenmerk", "klasse"])["stations_uren"]
+    assert hours["wind_m_s", "9+"] == (of_month["wind_m_s"] >= 9).sum()
+    wet = of_month["luchtvochtigheid_pct"].between(80, 90, inclusive="left")
+    assert hours["luchtvochtigheid_pct", "80-90"] == wet.sum() > 0
+    dry = of_month["neerslag_mm"] < 0.1
+    # A trace is less than the least amount that is measured.
+    assert of_month["is_spoor"].any()
+    assert hours["neerslag_mm", "0-0.1"] == dry.sum()
+    assert hours["wind_m_s", "onbekend"] == 0
+
+
+def test_excess_is_near_the_truth_and_rests_on_calibrated_devices(autumn: Autumn) -> None:
+    truth = autumn.truth_of("rijen").set_index("_id")["pm25_ug_m3"]
+    background = autumn.truth_of("lucht").set_index("uur_op")["achtergrond_ug_m3"]
+    rows = autumn.outside_zones
+    inside = rows[rows["gebied_code"] != "buiten provincie"]
+    pairs = toolbox.lake_table(autumn.platform, "snuffelfiets/indicators/ijkparen")
+    table = autumn.after["snuffelfiets_pm25_gemeente"].query("gebied_code == 'PV26'").set_index("maand")
+    compared = pairs.groupby(["maand", "apparaat"])["uur"].nunique()
+    shown = table[table["pm25_verhoging_ug_m3"].notna()]
+    assert len(shown) >= 1
+    for month, row in shown.iterrows():
+        calibrated = set(compared[month].index[compared[month] >= 3])
+        behind = inside[(inside["maand"] == month) & inside["apparaat"].isin(calibrated)]
+        assert row["aantal_apparaten_geijkt"] == behind["apparaat"].nunique() >= K
+        hour = behind["opgenomen_op"].dt.floor("h")
+        expected = (truth.loc[behind["bron_id"]].to_numpy() - background.loc[hour].to_numpy()).mean()
+        width = row["pm25_verhoging_boven_ug_m3"] - row["pm25_verhoging_onder_ug_m3"]
+        assert abs(row["pm25_verhoging_ug_m3"] - expected) <= width
+        assert row["achtergrond_ug_m3"] == pytest.approx(background.loc[hour].mean(), abs=0.3)
+
+
+def test_calibration_is_judged_and_says_what_was_used(autumn: Autumn) -> None:
+    table = autumn.after["snuffelfiets_kalibratie"]
+    assert set(table["periode"]) == {*CLOSED, "totaal"}
+    pairs = toolbox.lake_table(autumn.platform, "snuffelfiets/indicators/ijkparen")
+    pairs = pairs[pairs["maand"].isin(CLOSED)]
+    raw = table[(table["periode"] == "totaal") & (table["model"] == "ongeijkt")].iloc[0]
+    difference = pairs["pm25_ug_m3"] - pairs["station_ug_m3"]
+    assert raw["aantal_paren"] == len(pairs)
+    assert raw["afwijking_ug_m3"] == pytest.approx(difference.mean(), abs=0.001)
+    assert raw["rmse_ug_m3"] == pytest.approx((difference**2).mean() ** 0.5, abs=0.001)
+    fitted = stats.linregress(pairs["station_ug_m3"], pairs["pm25_ug_m3"])
+    assert raw["r2"] == pytest.approx(fitted.rvalue**2, abs=0.001)
+    assert raw["helling"] == pytest.approx(fitted.slope, abs=0.001)
+    # Stations err too, which flattens the ordinary slope.
+    assert raw["helling_fouten_in_beide"] > raw["helling"]
+    assert raw["helling_onder"] < raw["helling"] < raw["helling_boven"]
+    # The devices of the simulation read too much in damp air: calibrated they agree better elsewhere.
+    total = table[table["periode"] == "totaal"].set_index("model")
+    assert total.loc["lijn_vocht", "rmse_ug_m3"] < raw["rmse_ug_m3"]
+    used = table[table["is_toegepast"].astype(bool)]
+    assert (used.groupby("periode").size() == 1).all() and "totaal" not in set(used["periode"])
+    assert set(table.loc[table["model"] != "ongeijkt", "oordeel_over"]) == {
+        "andere apparaten in andere weken"
+    }
+
+
+def test_contrast_without_a_list_of_roads_is_an_approximation(autumn: Autumn) -> None:
+    rows = autumn.after["snuffelfiets_pm25_contrast"].set_index("periode")
+    assert list(rows.index) == [*CLOSED, "totaal"]
+    assert rows.loc["totaal", "contrast_ug_m3_status"] == "benadering"
+    assert set(rows["wegtype_bron"]) == {"verkeersachtige cellen in de metingen"}
+    # Cells that are told apart wrongly make it too small; noise alone does not make it too large.
+    assert rows.loc["totaal", "contrast_onder_ug_m3"] < 2.0
+
+
+def test_passages_of_the_network_are_those_ridden_and_hide_small_cells(autumn: Autumn) -> None:
+    rows = autumn.outside_zones[autumn.outside_zones["maand"] == CLOSED[-1]]
+    hour = rows["opgenomen_op"].dt.floor("h")
+    passages = rows.assign(uur=hour).drop_duplicates(["apparaat", "start_op", "cel_100m", "uur"])
+    per_device = passages.groupby(["cel_100m", "apparaat"]).size().groupby("cel_100m")
+    showable = per_device.size().index[
+        (per_device.size() >= K) & (per_device.max() / per_device.sum() <= LARGEST_SHARE)
+    ]
+    shown = autumn.after["snuffelfiets_fietsnetwerk"].query(f"maand == '{CLOSED[-1]}'").set_index("cel_100m")
+    assert len(set(shown.index) ^ set(showable)) <= 2
+    both = shown.index.intersection(showable)
+    assert len(both) > 20
+    assert (abs(shown.loc[both, "aantal_passages"] - per_device.sum()[both]) <= 3.5).all()
+
+
+def test_trips_add_up_to_rides_and_leave_no_small_rest(autumn: Autumn) -> None:
+    for month in CLOSED:
+        rows = autumn.outside_zones[autumn.outside_zones["maand"] == month].sort_values("opgenomen_op")
+        ride = rows.groupby(["apparaat", "start_op"])["gebied_code"]
+        trips = pd.DataFrame({"van": ride.first(), "naar": ride.last()}).reset_index()
+        shown = autumn.after["snuffelfiets_herkomst_bestemming"].query(f"maand == '{month}'")
+        whole = shown[shown["herkomst_code"] == "PV26"]
+        assert whole["aantal_ritten"].item() == pytest.approx(len(trips), abs=2)
+        relations = shown[shown["herkomst_code"] != "PV26"]
+        counted = trips.groupby(["van", "naar"])["apparaat"].agg(["size", "nunique"])
+        for row in toolbox.records(relations):
+            size, devices = counted.loc[(row.herkomst_code, row.bestemming_code)]
+            assert row.aantal_ritten == pytest.approx(size, abs=2)
+            assert row.aantal_apparaten == pytest.approx(devices, abs=1) and devices >= K
+        shown_pairs = toolbox.pairs(relations[["herkomst_code", "bestemming_code"]])
+        is_shown = pd.Series(list(zip(trips["van"], trips["naar"], strict=True))).isin(shown_pairs)
+        rest = trips.loc[~is_shown.to_numpy(), "apparaat"]
+        assert rest.nunique() >= K
+
+
+def test_contrast_with_a_list_of_roads_is_that_of_the_true_roads(autumn: Autumn) -> None:
+    """Last of the tests on these nights: it lands a list of roads in the installation."""
+    truth = autumn.truth_of("rijen").set_index("_id")
+    rows = autumn.outside_zones[autumn.outside_zones["maand"].isin(CLOSED)].copy()
+    rows["is_hoofdweg"] = (truth.loc[rows["bron_id"], "wegtype"] == "hoofdweg").to_numpy()
+    share = rows.groupby("cel_100m")["is_hoofdweg"].mean()
+    lines = [f"{c},{'hoofdweg' if s > 0.5 else 'rustige_weg'},kaart van de proef" for c, s in share.items()]
+    place = autumn.platform.settings.home / "inbox" / "snuffelfiets" / "wegtypen"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "wegen.csv").write_text(
+        "\n".join(["cel_100m,wegtype,bron", *lines, "fout,snelweg,kaart"]) + "\n"
+    )
+    for table in (
+        "snuffelfiets/raw/wegtypen",
+        "snuffelfiets/cleaned/wegtypen",
+        "snuffelfiets/indicators/pm25_contrast",
+        "snuffelfiets/published/pm25_contrast",
+    ):
+        assert run_table(autumn.platform, autumn.platform.tables[table], run_id="wegen").passed, table
+    assert toolbox.quarantine(autumn.platform, "snuffelfiets/cleaned/wegtypen")["reden"].tolist() == [
+        "onleesbare_cel"
+    ]
+    found = toolbox.lake_table(autumn.platform, "snuffelfiets/published/pm25_contrast").set_index("periode")
+    row = found.loc["totaal"]
+    assert (row["wegtype_bron"], row["contrast_ug_m3_status"]) == ("kaart van de proef", "definitief")
+    # The same contrast of the true air, as a regression with an effect for each ride and hour.
+    stretch = [rows["apparaat"], rows["start_op"], rows["opgenomen_op"].dt.floor("h")]
+    air = pd.Series(truth.loc[rows["bron_id"], "pm25_ug_m3"].to_numpy(), index=rows.index)
+    busy = (rows["cel_100m"].map(share) > 0.5).astype(float)
+    within = [v - v.groupby(stretch).transform("mean") for v in (air, busy)]
+    expected = float((within[0] * within[1]).sum() / (within[1] ** 2).sum())
+    assert expected == pytest.approx(1.6, abs=0.4)
+    assert row["contrast_onder_ug_m3"] <= expected * 1.1 and expected * 0.9 <= row["contrast_boven_ug_m3"]
+    assert row["contrast_onder_ug_m3"] > 0.5
+
+
 @pytest.fixture(scope="module")
 def spring(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a few devices in the days around 30 March 2025, when the clock goes forward."""
@@ -603,6 +773,9 @@ def outside_zones(riding: pd.DataFrame, rides: pd.DataFrame, measurements: pd.Da
         cel_500m=[f"E{5 * a:04d}N{5 * b:04d}" for a, b in zip(east, north, strict=True)],
         gebied_code=[named.get(key, "buiten provincie") for key in zip(east, north, strict=True)],
         meetdag=rows["ritdag"],
+        cel_100m=[
+            f"E{int(a):04d}N{int(b):04d}" for a, b in zip(np.floor(x / 100), np.floor(y / 100), strict=True)
+        ],
     )
     return made[~is_near].reset_index(drop=True)
 

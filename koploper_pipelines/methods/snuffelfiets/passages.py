@@ -90,7 +90,7 @@ def ride_rows(
             coalesce(epoch_us(lead(vorige_op) OVER (PARTITION BY rit_nr ORDER BY opgenomen_op))
                 - epoch_us(opgenomen_op), 0) / 1e6 AS stilstand_s
         FROM __segmenten AS s ASOF JOIN __nummers AS n
-            ON s.apparaat = n.apparaat AND s.opgenomen_op >= n.start_op
+            ON hash(s.apparaat) = hash(n.apparaat) AND s.opgenomen_op >= n.start_op
         WHERE opgenomen_op <= einde_op AND (is_rijdend OR opgenomen_op = start_op)
     """).to_arrow_table()
     _require_ends(rows, numbered.num_rows)

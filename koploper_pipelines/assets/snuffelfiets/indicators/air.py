@@ -52,11 +52,13 @@ def pm25_cel(step: Step) -> Offered:
     """PM2.5 while riding per 500 m cell and month."""
     from koploper_pipelines.methods import geo
 
-    cells = cells_ridden(step)
+    passages = step.read(PASSAGES)
+    cells = _cells_ridden(passages)
     cells["cel_500m"] = geo.square_500m_of(cells["cel_100m"])
     step.con.register("cellen", cells)
-    rows = select(step.read(PASSAGES), "p", "SELECT * FROM p JOIN cellen USING (cel_100m)")
-    return Offered(_pm25(step, rows, ["cel_500m"]), controls={"metingen_in_passages": _riding(step)})
+    rows = select(passages, "p", "SELECT * FROM p JOIN cellen USING (cel_100m)")
+    made = _pm25(step, rows, ["cel_500m"])
+    return Offered(made, controls={"metingen_in_passages": total(passages, "aantal_metingen")})
 
 
 @gated_table(
@@ -70,14 +72,14 @@ def pm25_gemeente(step: Step) -> Offered:
 
     from koploper_pipelines.methods import geo
 
-    areas = areas_ridden(step)
+    passages = step.read(PASSAGES)
+    areas = areas_ridden(step, passages)
     inside = areas[areas["gebied_code"] != geo.OUTSIDE_PROVINCE].assign(gebied_code=PROVINCE)
     step.con.register("gebieden", pd.concat([areas, inside]))
-    passages = step.read(PASSAGES)
     rows = select(passages, "p", "SELECT * FROM p JOIN gebieden USING (cel_100m)")
     step.con.register("binnen", inside)
     in_province = select(passages, "p", "SELECT * FROM p SEMI JOIN binnen USING (cel_100m)")
-    both = _riding(step) + total(in_province, "aantal_metingen")
+    both = total(passages, "aantal_metingen") + total(in_province, "aantal_metingen")
     return Offered(_pm25(step, rows, ["gebied_code"]), controls={"metingen_in_passages_en_provincie": both})
 
 
@@ -119,7 +121,8 @@ def pm25_uur(step: Step) -> Offered:
     full = every.merge(made, how="left", on=groups).merge(of_stations, how="left", on=groups)
     counts = [c for c in map(str, full) if c.startswith(("aantal_", "metingen_")) or c == "stations_uren"]
     full[counts] = full[counts].fillna(0).astype("int64")
-    return Offered(full, controls={"vier_maal_metingen": len(classes()) * _riding(step)})
+    counted = len(classes()) * total(passages, "aantal_metingen")
+    return Offered(full, controls={"vier_maal_metingen": counted})
 
 
 def _classes_of_hours(rows: str) -> str:
@@ -167,7 +170,10 @@ def pm25_contrast(step: Step) -> Offered:
     ]
     made = pd.concat(found) if found else contrast.crossed(rows).assign(maand=pd.Series(dtype="str"))
     renamed = made.rename(columns={"n": "gewicht", "som": "gewogen_verschil_ug_m3"})
-    controls = {"metingen_in_passages": _riding(step), "ritten": rows["rit_id"].nunique()}
+    controls = {
+        "metingen_in_passages": int(rows["aantal_metingen"].sum()),
+        "ritten": rows["rit_id"].nunique(),
+    }
     return Offered(_days(renamed), controls=controls)
 
 
@@ -178,17 +184,17 @@ def _days(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(meetdag=pd.to_datetime(rows["meetdag"]).dt.date)
 
 
-def cells_ridden(step: Step) -> pd.DataFrame:
-    """The 100 m cells of the passages in hand, once each: `cel_100m`."""
-    found: pd.DataFrame = step.read(PASSAGES).project("cel_100m").distinct().order("cel_100m").df()
+def _cells_ridden(passages: duckdb.DuckDBPyRelation) -> pd.DataFrame:
+    """The 100 m cells of passages, once each: `cel_100m`."""
+    found: pd.DataFrame = passages.project("cel_100m").distinct().order("cel_100m").df()
     return found
 
 
-def areas_ridden(step: Step) -> pd.DataFrame:
-    """The 100 m cells of the passages in hand with the municipality of the middle of each, `gebied_code`."""
+def areas_ridden(step: Step, passages: duckdb.DuckDBPyRelation) -> pd.DataFrame:
+    """The 100 m cells of passages with the municipality of the middle of each, `gebied_code`."""
     from koploper_pipelines.methods import geo
 
-    cells = cells_ridden(step)
+    cells = _cells_ridden(passages)
     areas, _ = municipality_of(step, *geo.square_centre(cells["cel_100m"], 100))
     return cells.assign(gebied_code=areas)
 
@@ -202,11 +208,6 @@ def calibration_rules(choice: SnuffelfietsSettings) -> CalibrationRules:
         min_devices=choice.min_apparaten,
         error_ratio=choice.ijking_foutverhouding,
     )
-
-
-def _riding(step: Step) -> int:
-    """Riding rows in the passages of the months in hand, counted apart from the indicator."""
-    return total(step.read(PASSAGES), "aantal_metingen")
 
 
 def _pm25(step: Step, passages: duckdb.DuckDBPyRelation, area: list[str]) -> pd.DataFrame:

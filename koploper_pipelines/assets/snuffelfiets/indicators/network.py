@@ -27,7 +27,7 @@ def herkomst_bestemming(step: Step) -> Offered:
     from koploper_pipelines.methods.snuffelfiets import network
 
     passages = step.read(PASSAGES)
-    made = network.trips(step.con, passages, step.read(RIDES), areas_ridden(step), PROVINCE)
+    made = network.trips(step.con, passages, step.read(RIDES), areas_ridden(step, passages), PROVINCE)
     return Offered(
         made, controls={"tweemaal_ritten_met_passages": 2 * count(passages.project("rit_id").distinct())}
     )
