@@ -65,7 +65,7 @@ CKAN, HTTP, KNMI = "resources/ckan.py", "resources/http.py", "resources/knmi.py"
 CKAN_TESTS, LAYOUTS = "unit/test_ckan.py::", "unit/test_reference_sources.py::"
 SOURCES = "faults/test_sources.py::"
 RELEASE, RAW = "assets/publicatie/release.py", "assets/snuffelfiets/raw/metingen.py"
-SHOWN = "assets/snuffelfiets/published.py"
+SHOWN, SHOWN_MONTHS = "assets/snuffelfiets/published/shared.py", "assets/snuffelfiets/published/overview.py"
 METHOD_CLEANING, METHOD_PASSAGES = "methods/snuffelfiets/cleaning.py", "methods/snuffelfiets/passages.py"
 DISCLOSURE, INTERVALS = "methods/disclosure.py", "methods/intervals.py"
 
@@ -495,7 +495,7 @@ MUTANTS = (
     ),
     Mutant(
         "closed_months_overzicht",
-        SHOWN,
+        SHOWN_MONTHS,
         'is_closed = rows["maand"] < step.first_open_month',
         'is_closed = rows["maand"] != ""',
         MONTHS + "test_the_overview_shows_process_counts_of_open_months_and_no_figures",
@@ -546,9 +546,30 @@ MUTANTS = (
     Mutant(
         "two_way_clustering",
         INTERVALS,
-        "two_way = by_device + by_day - by_both",
-        "two_way = by_device",
-        "unit/test_intervals.py::TestOracle::test_agrees_with_statsmodels",
+        "np.maximum(by_device + by_day - by_both, np.maximum(by_device, by_day))",
+        "by_device",
+        "unit/test_intervals.py::TestOracle::test_agrees_with_the_definition",
+    ),
+    Mutant(
+        "uncalibrated_devices_pooled",
+        "methods/snuffelfiets/excess.py",
+        'used = used.merge(compared, on=["maand", "apparaat"])',
+        "used = used.copy()",
+        "unit/test_calibration.py::TestExcess::test_uncalibrated_devices_are_not_pooled",
+    ),
+    Mutant(
+        "cells_told_apart_by_the_same_rides",
+        "methods/snuffelfiets/contrast.py",
+        "roads.traffic_like(passages[quarter == 3 - own])",
+        "roads.traffic_like(passages[quarter == own])",
+        "unit/test_contrast.py::TestTrafficLike::test_without_a_contrast_none_is_found",
+    ),
+    Mutant(
+        "looked_up_days_make_days",
+        WORK_LIST,
+        "self._kind(read.table) is None or read.lookup",
+        "self._kind(read.table) is None",
+        "gates/test_plan.py::test_days_of_what_is_only_looked_up_change_days_and_make_none",
     ),
     Mutant(
         "error_bits_critical",

@@ -116,7 +116,10 @@ class Plan:
                 own.pop(partition, None)
             for read in table.reads:
                 for changed in reasons.get(read.table, {}):
-                    for partition in self._touched(table, read, changed):
+                    touched = set(self._touched(table, read, changed))
+                    if read.lookup:
+                        touched &= self._universe(table)
+                    for partition in sorted(touched):
                         own.setdefault(partition, f"invoer {read.table} is aan de beurt")
             reasons[table.path] = own
         found = [Pending(t, p, why) for t, ps in reasons.items() for p, why in sorted(ps.items())]
@@ -174,7 +177,7 @@ class Plan:
         found: set[str] = set()
         for read in table.reads:
             head = self.head(read.table)
-            if head is None or self._kind(read.table) is None:
+            if head is None or self._kind(read.table) is None or read.lookup:
                 continue
             for partition in head.partitions:
                 if partition == UNKNOWN:

@@ -35,6 +35,8 @@ class Reads:
     """Whether a row of one day can become a row of a neighbouring day (a clock in another time zone)."""
     quarantine: bool = False
     """Whether the step also reads the rows that the input set aside."""
+    lookup: bool = False
+    """Whether the input is only looked up: its days change days of the output, and make no new ones."""
 
 
 class Delivery(Protocol):

@@ -37,7 +37,7 @@ def _areas(month: str) -> list[Row]:
 
 
 def _classes(month: str) -> list[Row]:
-    from koploper_pipelines.assets.snuffelfiets.indicators import _classes as all_classes
+    from koploper_pipelines.assets.snuffelfiets.indicators.rides import _classes as all_classes
 
     shown = {"aantal_ritten": 40, "aantal_apparaten": 20, "grootste_aandeel": 0.1}
     pairs = all_classes()[["kenmerk", "klasse"]].itertuples(index=False)

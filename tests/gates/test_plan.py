@@ -278,6 +278,32 @@ def test_rows_without_a_day_are_nothing_to_a_table_of_days_that_do_not_spill(lak
     assert world.pending_with_what_follows() == {}
 
 
+def test_days_of_what_is_only_looked_up_change_days_and_make_none(lake: Heads) -> None:
+    looked_up = Reads(LIST, after=1, lookup=True)
+    tables = {
+        SOURCE: GatedTable(contract(SOURCE, "dag"), make, lands=True),
+        LIST: GatedTable(contract(LIST, "dag"), make, lands=True),
+        DAILY: GatedTable(contract(DAILY, "dag"), make, (Reads(SOURCE), looked_up)),
+        MONTHLY: GatedTable(contract(MONTHLY, "maand"), make, (Reads(DAILY), Reads(LIST, lookup=True))),
+    }
+    world = World(lake, tables)
+    world.land("2024-01-10")
+    world.land("2023-06-01", "2024-01-11", "2024-01-12", table=LIST)
+    assert set(world.pending_with_what_follows()[DAILY]) == {"2024-01-10"}
+    world.run_all()
+    assert world.pending_with_what_follows() == {}
+    # The day after is looked up, the one after that is not; the month sees both.
+    world.land("2024-01-12", table=LIST)
+    assert (set(world.pending(DAILY)), set(world.pending(MONTHLY))) == (set(), {"2024-01"})
+    world.land("2024-01-11", table=LIST)
+    assert set(world.pending(DAILY)) == {"2024-01-10"}
+    assert inputs(world, DAILY, LIST, "2024-01-10") == ["2024-01-11"]
+    world.run_all()
+    # Counter-test: an input that is not only looked up makes its own days.
+    world.change(DAILY, reads=(Reads(SOURCE), replace(looked_up, lookup=False)))
+    assert set(world.pending(DAILY)) == {"2023-06-01", "2024-01-11", "2024-01-12"}
+
+
 def test_change_of_a_table_without_days_concerns_all_days_of_who_reads_it(world: World) -> None:
     world.land(WHOLE, table=LIST)
     assert set(world.pending(DAYS_ONCE_MORE)) == set(world.lake.known[DAYS_ONCE_MORE].partitions)

@@ -139,6 +139,7 @@ def test_the_same_rows_in_other_bytes_leave_every_figure_as_it_was(scenario: Sce
         "snuffelfiets/indicators/overzicht",
         "snuffelfiets/published/overzicht",
         "snuffelfiets/evaluation/bereik",
+        "snuffelfiets/published/evaluatie",
         "publicatie/published/datakwaliteit_quarantaine",
     }
     assert set(toolbox.differing(scenario.first.tables, scenario.other_bytes.tables)) == counted_raw
@@ -217,6 +218,63 @@ def test_ritten_verdeling_shows_only_classes_that_leave_no_small_rest(scenario: 
     indicator = scenario.first.tables["snuffelfiets/indicators/ritten_verdeling"]
     speeds = indicator[(indicator["kenmerk"] == "snelheid_km_h") & (indicator["aantal_ritten"] > 0)]
     assert speeds.set_index("klasse")["aantal_apparaten"].to_dict() == {"10-15": 5, "15-20": 2}
+
+
+# -- Two days without any reference station, in one week --------------------------------------------------
+
+
+def test_what_needs_a_reference_has_none_and_says_so(scenario: Scenario) -> None:
+    tables, shown = scenario.first.tables, scenario.first.published
+    assert tables["snuffelfiets/indicators/passages"]["achtergrond_ug_m3"].isna().all()
+    for name in ("pm25_cel", "pm25_gemeente", "pm25_uur"):
+        table = shown[f"snuffelfiets_{name}"]
+        assert len(table) and set(table["pm25_verhoging_ug_m3_status"]) == {"geen_referentie"}, name
+        excess = ["achtergrond_ug_m3", *(c for c in table if "verhoging" in c and not c.endswith("status"))]
+        assert table[excess].isna().all(axis=None)
+        assert table["aantal_apparaten_geijkt"].isna().all()
+    hours = shown["snuffelfiets_pm25_uur"]
+    assert set(hours["stations_ug_m3_status"]) == {"geen_referentie"}
+    assert hours["stations_ug_m3"].isna().all() and (hours["stations_uren"] == 0).all()
+    indicator = tables["snuffelfiets/indicators/pm25_uur"]
+    weather = indicator[(indicator["kenmerk"] != "uur_van_de_dag") & (indicator["aantal_metingen"] > 0)]
+    assert set(weather["klasse"]) == {"onbekend"} and len(weather) == 3
+    calibration = shown["snuffelfiets_kalibratie"]
+    assert set(calibration["kalibratie_status"]) == {"geen_referentie"}
+    assert set(calibration["periode"]) == {MONTH, "totaal"}
+    figures = ["aantal_paren", "rmse_ug_m3", "afwijking_ug_m3", "r2", "helling", "helling_fouten_in_beide"]
+    assert calibration[figures].isna().all(axis=None)
+    assert not calibration["is_toegepast"].any()
+
+
+def test_one_week_has_no_contrast_in_cells_told_apart_by_other_weeks(scenario: Scenario) -> None:
+    rows = scenario.first.published["snuffelfiets_pm25_contrast"]
+    assert rows["periode"].tolist() == [MONTH, "totaal"]
+    assert set(rows["contrast_ug_m3_status"]) == {"niet_beschikbaar"}
+    assert rows["contrast_ug_m3"].isna().all()
+
+
+def test_devices_that_rode_together_are_found_and_compared(scenario: Scenario) -> None:
+    pairs = scenario.first.tables["snuffelfiets/indicators/herhaalritten"]
+    assert len({*pairs["apparaat_a"], *pairs["apparaat_b"]}) == 5
+    told = scenario.first.published["snuffelfiets_evaluatie"].set_index("maat")
+    # Facts of the same ride with ten devices: their means differ by 9.5%.
+    assert 5 <= told.loc["variatiecoefficient_pct", "waarde"] <= 20
+    assert told.loc["paren", "waarde"] == len(pairs)
+    assert told.loc["pm25_geijkt_en_who_2021", "waarde_status"] == "geen_referentie"
+    assert told.loc["rmse_lijn", "waarde_status"] == "geen_referentie"
+
+
+def test_cells_of_the_network_are_those_of_five_devices(scenario: Scenario) -> None:
+    passages = scenario.first.tables["snuffelfiets/indicators/passages"]
+    rows = passages.pivot_table(
+        index="cel_100m", columns="apparaat", values="aantal_metingen", aggfunc="size", fill_value=0
+    )
+    expected = rows[((rows > 0).sum(axis=1) >= 5) & (rows.max(axis=1) / rows.sum(axis=1) <= 0.30)]
+    shown = scenario.first.published["snuffelfiets_fietsnetwerk"]
+    assert sorted(shown["cel_100m"]) == sorted(expected.index)
+    assert (shown["aantal_passages"] % 5 == 0).all()
+    # 97% of the accelerometer's readings are 0: whatever is shown is weak.
+    assert set(shown["schokken_pct_status"]) == {"onvoldoende_betrouwbaar"}
 
 
 # -- Nobody is exposed -----------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ SCHEMA = pa.schema(
         ("pm25_ug_m3", pa.float64()),
         ("luchtvochtigheid_pct", pa.float64()),
         ("is_onder_detectie", pa.bool_()),
+        ("acc_max", pa.int64()),
     ]
 )
 
@@ -69,6 +70,7 @@ def ride_from(
             "pm25_ug_m3": round(5 + i / 100, 2),
             "luchtvochtigheid_pct": None if i % 7 == 0 else 60.0 + i % 3,
             "is_onder_detectie": i % 5 == 0,
+            "acc_max": 5 if i % 9 == 0 else 0,
         }
         for i in range(n)
     ]
@@ -144,6 +146,10 @@ def test_cells_are_named_by_their_south_west_corner(con: duckdb.DuckDBPyConnecti
 
 def passages_by_pandas(rows: pd.DataFrame) -> pd.DataFrame:
     """Group the visible rows of rides once more, by the local wall clock with its offset."""
+    rows = rows.sort_values(["rit_id", "opgenomen_op"], ignore_index=True)
+    began = rows["opgenomen_op"] - pd.to_timedelta(rows["tussentijd_s"], unit="s")
+    stopped = (began.groupby(rows["rit_id"]).shift(-1) - rows["opgenomen_op"]).dt.total_seconds().fillna(0)
+    rows = rows.assign(wacht=stopped.where(stopped <= 180, 0), schok=rows["acc_max"] > 3)
     seen = rows[~rows["is_in_zone"]].copy()
     local = seen["opgenomen_op"].dt.tz_convert("Europe/Amsterdam")
     seen["uur"] = [t.replace(minute=0, second=0, microsecond=0).astimezone(UTC) for t in local]
@@ -158,7 +164,11 @@ def passages_by_pandas(rows: pd.DataFrame) -> pd.DataFrame:
         afstand_m=("afstand_m", "sum"),
         luchtvochtigheid_gemiddelde_pct=("luchtvochtigheid_pct", "mean"),
         aantal_onder_detectie=("is_onder_detectie", "sum"),
+        eerste=("opgenomen_op", "min"),
+        wachttijd_s=("wacht", "sum"),
+        aantal_schokken=("schok", "sum"),
     )
+    made["volgnummer"] = made.groupby("rit_id")["eerste"].rank()
     return made.sort_values(["rit_id", "uur", "cel_100m"], ignore_index=True)
 
 
@@ -188,9 +198,34 @@ def test_sums_by_ride_cell_and_hour(con: duckdb.DuckDBPyConnection) -> None:
         "afstand_m",
         "luchtvochtigheid_gemiddelde_pct",
         "aantal_onder_detectie",
+        "volgnummer",
+        "wachttijd_s",
+        "aantal_schokken",
     ]
     assert_same_passages(frame(made), passages_by_pandas(frame(rows)))
     assert frame(made)["uur"].nunique() == 2
+
+
+def test_waiting_is_a_short_stop_in_the_cell_where_the_riding_stopped(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    road = ride_from(HOME, minutes=24)
+    # At 2 km a light of 60 s, at 4 km an errand of 5 minutes: the bicycle stands, and goes on measuring.
+    for at, stop_s in ((40, 60), (85, 300)):
+        standing = [
+            road[at] | {"opgenomen_op": road[at]["opgenomen_op"] + timedelta(seconds=12 * (i + 1))}
+            for i in range(stop_s // 12)
+        ]
+        later = [r | {"opgenomen_op": r["opgenomen_op"] + timedelta(seconds=stop_s)} for r in road[at + 1 :]]
+        road = [*road[: at + 1], *standing, *later]
+    made = frame(passages.passages(con, placed(con, measurements(con, road)))).sort_values("volgnummer")
+    assert len(set(made["rit_id"])) == 1
+    waited = made[made["wachttijd_s"] > 0]
+    assert waited["wachttijd_s"].tolist() == [60]
+    x, y = passages.to_rd(np.array([road[40]["lengtegraad"]]), np.array([road[40]["breedtegraad"]]))
+    assert waited["cel_100m"].tolist() == [f"E{int(x[0] // 100):04}N{int(y[0] // 100):04}"]
+    # The order is that of riding: away from home.
+    assert made["cel_100m"].str[1:5].astype(int).is_monotonic_increasing
 
 
 def test_a_cell_ridden_in_two_hours_is_two_passages(con: duckdb.DuckDBPyConnection) -> None:

@@ -27,6 +27,14 @@ class SnuffelfietsSettings(ExperimentSettings):
     """Above this a measurement is not believed."""
     rit_pauze_min: float = 10.0
     """A longer pause between riding stretches starts another ride."""
+    ijking_straal_achtergrond_m: float = 1000.0
+    """Within this distance of a background station a device in a quiet street is compared with it."""
+    ijking_straal_verkeer_m: float = 200.0
+    """The same for a station beside a road, and busy cells."""
+    ijking_min_uren: int = 3
+    """Hours near a station in a month before a device counts as calibrated."""
+    ijking_foutverhouding: float = 1.0
+    """Variance of the sensors' error over that of the stations', for the errors-in-variables slope."""
     min_apparaten: int = 5
     """Devices behind every figure about people."""
     max_aandeel: float = 0.30

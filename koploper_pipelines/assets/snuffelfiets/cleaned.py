@@ -117,6 +117,24 @@ def weer(step: Step) -> Offered:
     )
 
 
+@gated_table("snuffelfiets/cleaned/wegtypen", reads=[Reads("snuffelfiets/raw/wegtypen")])
+def wegtypen(step: Step) -> Offered:
+    """The cells of the last list of road types; every other row set aside with one reason."""
+    from koploper_pipelines.methods.snuffelfiets import roads
+
+    raw = step.read("snuffelfiets/raw/wegtypen")
+    roads.judge(step.con, raw).create("judged")
+    judged = step.con.table("judged")
+    last = raw.filter("levering = (SELECT max(levering) FROM judged)")
+    readable = last.filter(roads.READABLE_SQL).project("trim(cel_100m)").distinct()
+    return Offered(
+        judged.filter("reden IS NULL").project("cel_100m, wegtype, bron"),
+        rejected=judged.filter("reden IS NOT NULL"),
+        rows_in=count(raw),
+        controls={"leesbare_cellen": count(readable)},
+    )
+
+
 def _reach(judged: duckdb.DuckDBPyRelation) -> dict[str, str]:
     """Until when the hours of the run reach, for the stamp and the UI."""
     last = value(judged.filter("reden IS NULL").aggregate("max(uur_op)"))

@@ -23,6 +23,11 @@ from pyproj import Transformer
 CELL_M = 100
 HOME_CELL_M = 500
 """Ends of rides within one such cell are taken for the same place."""
+LONGEST_WAIT_S = 180.0
+"""A longer stop within a ride is an errand and no waiting: no traffic light keeps a cyclist for 3 minutes."""
+ROUGH_ACC_MAX = 3
+"""Above this the accelerometer's largest reading counts as a bump (the lowest class of max-i36's tool). The
+unit is not documented, and in the real file 97% of the readings are 0: weak evidence of rough roads."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,9 @@ def ride_rows(
     `segmenten` is what `rides.segments` gives and must hold each of the `ritten` (of `rides.rides`)
     whole, from the measurement at its start to that at its end; otherwise ValueError, since a ride with
     an unknown end cannot be protected. Returns `rit_id`, `apparaat`, `meetdag` (of the ride's start),
-    `opgenomen_op`, `pm25_ug_m3`, `is_onder_detectie`, `luchtvochtigheid_pct`, `tussentijd_s`,
-    `afstand_m`, `cel_x`, `cel_y` (hundreds of metres, south-west corner) and `is_in_zone`: per ride
-    `aantal_metingen` rows.
+    `opgenomen_op`, `pm25_ug_m3`, `is_onder_detectie`, `luchtvochtigheid_pct`, `acc_max`,
+    `tussentijd_s`, `afstand_m`, `stilstand_s` (until the next riding segment of the ride), `cel_x`, `cel_y`
+    (hundreds of metres, south-west corner) and `is_in_zone`: per ride `aantal_metingen` rows.
 
     A zone is a circle around the end of a ride, shifted by an offset that follows from the device and
     the 500 m cell of the end alone. A fixed cut would be undone by intersecting many rides from one home;
@@ -80,10 +85,12 @@ def ride_rows(
     __nummers = con.from_arrow(numbered)
     rows = con.sql("""
         SELECT rit_nr, opgenomen_op, opgenomen_op = start_op AS is_start, opgenomen_op = einde_op AS is_einde,
-            breedtegraad, lengtegraad, pm25_ug_m3, is_onder_detectie, luchtvochtigheid_pct, tussentijd_s,
-            afstand_m
+            breedtegraad, lengtegraad, pm25_ug_m3, is_onder_detectie, luchtvochtigheid_pct, acc_max,
+            tussentijd_s, afstand_m,
+            coalesce(epoch_us(lead(vorige_op) OVER (PARTITION BY rit_nr ORDER BY opgenomen_op))
+                - epoch_us(opgenomen_op), 0) / 1e6 AS stilstand_s
         FROM __segmenten AS s ASOF JOIN __nummers AS n
-            ON s.apparaat = n.apparaat AND s.opgenomen_op >= n.start_op
+            ON hash(s.apparaat) = hash(n.apparaat) AND s.opgenomen_op >= n.start_op
         WHERE opgenomen_op <= einde_op AND (is_rijdend OR opgenomen_op = start_op)
     """).to_arrow_table()
     _require_ends(rows, numbered.num_rows)
@@ -107,7 +114,7 @@ def ride_rows(
             GROUP BY rit_nr
         )
         SELECT rit_id, apparaat, meetdag, opgenomen_op, pm25_ug_m3, is_onder_detectie, luchtvochtigheid_pct,
-            tussentijd_s, afstand_m,
+            acc_max, tussentijd_s, afstand_m, stilstand_s,
             CAST(floor(rd_x / {CELL_M}) AS INTEGER) AS cel_x,
             CAST(floor(rd_y / {CELL_M}) AS INTEGER) AS cel_y,
             least(
@@ -144,15 +151,17 @@ def passages(con: duckdb.DuckDBPyConnection, rijrijen: duckdb.DuckDBPyRelation) 
     Returns `meetdag` (of the ride's start), `rit_id`, `apparaat`, `cel_100m` (CBS code of the RD square:
     `E1364N4561`), `uur` (its start; the same hours in UTC and in Europe/Amsterdam),
     `aantal_metingen`, `pm25_som_ug_m3`, `pm25_gemiddelde_ug_m3`, `rijtijd_s`, `afstand_m`,
-    `luchtvochtigheid_gemiddelde_pct` and `aantal_onder_detectie`. A segment counts whole in the cell and
-    the hour of the measurement at its end.
+    `luchtvochtigheid_gemiddelde_pct`, `aantal_onder_detectie`, `volgnummer` (order of the passages of a
+    ride, from 1), `wachttijd_s` (stops of at most `LONGEST_WAIT_S`, in the cell where the riding stopped;
+    known to a sampling interval of 12 s) and `aantal_schokken` (measurements above `ROUGH_ACC_MAX`). A
+    segment counts whole in the cell and the hour of the measurement at its end.
 
     The sum of `aantal_metingen` and the number of rows with `is_in_zone` is the number of `ride_rows`.
     """
     __rijrijen = rijrijen
     # Sums of fixed point numbers: those of floating point depend on the order in which threads finish.
-    return con.sql("""
-        SELECT meetdag, rit_id, apparaat, format('E{:04d}N{:04d}', cel_x, cel_y) AS cel_100m,
+    return con.sql(f"""
+        SELECT meetdag, rit_id, apparaat, format('E{{:04d}}N{{:04d}}', cel_x, cel_y) AS cel_100m,
             make_timestamptz(uur_us) AS uur,
             aantal_metingen,
             pm25_som_ug_m3,
@@ -160,7 +169,10 @@ def passages(con: duckdb.DuckDBPyConnection, rijrijen: duckdb.DuckDBPyRelation) 
             rijtijd_s,
             afstand_m,
             luchtvochtigheid_gemiddelde_pct,
-            aantal_onder_detectie
+            aantal_onder_detectie,
+            row_number() OVER (PARTITION BY rit_id ORDER BY eerste_op, cel_x, cel_y) AS volgnummer,
+            wachttijd_s,
+            aantal_schokken
         FROM (
             SELECT meetdag, rit_id, apparaat, cel_x, cel_y,
                 epoch_us(opgenomen_op) // 3600000000 * 3600000000 AS uur_us,
@@ -170,7 +182,11 @@ def passages(con: duckdb.DuckDBPyConnection, rijrijen: duckdb.DuckDBPyRelation) 
                 CAST(sum(CAST(afstand_m AS DECIMAL(18, 6))) AS DOUBLE) AS afstand_m,
                 CAST(sum(CAST(luchtvochtigheid_pct AS DECIMAL(18, 6))) AS DOUBLE)
                     / nullif(count(luchtvochtigheid_pct), 0) AS luchtvochtigheid_gemiddelde_pct,
-                count(*) FILTER (is_onder_detectie) AS aantal_onder_detectie
+                count(*) FILTER (is_onder_detectie) AS aantal_onder_detectie,
+                min(opgenomen_op) AS eerste_op,
+                CAST(coalesce(sum(CAST(stilstand_s AS DECIMAL(18, 6)))
+                    FILTER (stilstand_s <= {LONGEST_WAIT_S}), 0) AS DOUBLE) AS wachttijd_s,
+                count(*) FILTER (acc_max > {ROUGH_ACC_MAX}) AS aantal_schokken
             FROM __rijrijen
             WHERE NOT is_in_zone
             GROUP BY ALL
