@@ -24,6 +24,7 @@ from koploper_pipelines.gates.table import Reads, Step, gated_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from koploper_pipelines.methods.taggen_en_gamen.confidence import Calibration
     from koploper_pipelines.methods.taggen_en_gamen.stopping import StoppingRules
 
 METHODS = "taggen_en_gamen/evaluation/methoden"
@@ -51,7 +52,8 @@ def methoden(step: Step) -> Offered:
         for method, made in found.items():
             row = {"vraag": question, "soort": kind, "methode": method, "is_gekozen": method == chosen}
             row |= _accuracy(made, found, kind, own, choice)
-            row |= _calibration(made, kind, own, choice) | _cost(made, kind, own, choice)
+            fit = calibration(made, kind, own, choice)
+            row |= _calibration(made, kind, own, choice, fit) | _cost(made, kind, own, choice, fit)
             rows.append(row | saved | random)
     if not rows:
         return Offered(empty(step, METHODS), controls={"vragen_maal_methoden": 0})
@@ -151,7 +153,9 @@ def _accuracy(
     return told
 
 
-def _calibration(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings) -> dict[str, Any]:
+def _calibration(
+    made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings, fit: Calibration
+) -> dict[str, Any]:
     """Calibration error before and after, on the evaluation part; fitted on the calibration part."""
     from koploper_pipelines.methods.taggen_en_gamen import confidence, labels
 
@@ -163,7 +167,6 @@ def _calibration(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: Tagg
     if len(judged) < confidence.MIN_GOLD:
         return told
     claimed, right = judged["kans"].to_numpy(float), judged["is_goed"].to_numpy(float)
-    fit = calibration(made, kind, gold, choice)
     told["ece_voor_ijking"] = confidence.ece(claimed, right)
     if fit.is_fitted:
         error = confidence.calibration_error(fit(claimed), right)
@@ -172,7 +175,9 @@ def _calibration(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: Tagg
     return told
 
 
-def _cost(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings) -> dict[str, Any]:
+def _cost(
+    made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings, fit: Calibration
+) -> dict[str, Any]:
     """Which share is accepted, how right that is, and what an accepted label costs."""
     from koploper_pipelines.methods.taggen_en_gamen import labels, stopping
 
@@ -186,7 +191,7 @@ def _cost(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSetti
     )
     if made.empty:
         return told
-    sure = calibration(made, kind, gold, choice)(made["kans"].to_numpy(float))
+    sure = fit(made["kans"].to_numpy(float))
     number = made["aantal_oordelen"].to_numpy(int)
     accepted = stopping.decide(sure, number, rules_of(choice)) == stopping.ACCEPT
     told["dekking_pct"] = 100 * float(accepted.mean())
