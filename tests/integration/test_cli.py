@@ -73,7 +73,7 @@ def first_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]
     """A home after its first night, on a few days of a closed month, and what the command said."""
     home = tmp_path_factory.mktemp("koploper") / "home"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "DEMO_DEVICES", 8)
+        patch.setattr("koploper_pipelines.simulation.snuffelfiets.DEVICES", 8)
         patch.setattr(cli, "_demo_days", lambda platform: {"first": FIRST, "last": LAST})
         return home, koploper(home, "demo")
 
