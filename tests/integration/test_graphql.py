@@ -198,6 +198,9 @@ def test_every_check_of_every_table_was_judged_in_the_night(
 ) -> None:
     runs = {r["runId"] for r in night}
     rules = {(p, r["name"]): r for p, c in _contracts().items() for r in c["schema"][0]["quality"]}
+    # An experiment of which nothing has landed has nothing to judge.
+    made = {p for p in looked.catalogue if (looked.home / "lake" / p / "_delta_log").is_dir()}
+    assert any(p.startswith("snuffelfiets/") for p in made)
     judged = 0
     for path, node in looked.catalogue.items():
         for check in node["assetChecksOrError"].get("checks", ()):
@@ -209,12 +212,14 @@ def test_every_check_of_every_table_was_judged_in_the_night(
                 continue
             assert found, (path, name)
             assert {e["runId"] for e in found} <= runs, (path, name)
-            assert {e["status"] for e in found} == {"SUCCEEDED"}, (path, name)
+            assert {e["status"] for e in found} == {"SUCCEEDED" if path in made else "SKIPPED"}, (path, name)
+            if path not in made:
+                continue
             says = _by("label", found[0]["evaluation"]["metadataEntries"], "text")
             if (path, name) in rules:
                 assert says["regel"] == rules[path, name]["description"], (path, name)
             judged += 1
-    assert judged >= len(rules)
+    assert judged >= sum(path in made for path, _ in rules)
 
 
 def test_rows_are_counted_and_only_the_days_near_them_are_materialised(

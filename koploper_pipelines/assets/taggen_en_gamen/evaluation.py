@@ -16,18 +16,24 @@ from koploper_pipelines.assets.taggen_en_gamen.indicators import (
     for_calibration,
     labelled_questions,
     read_gold,
+    rules_of,
     seeds,
 )
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
+from koploper_pipelines.relations import select, value
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from koploper_pipelines.methods.taggen_en_gamen.stopping import StoppingRules
+    from koploper_pipelines.methods.taggen_en_gamen.confidence import Calibration
 
 METHODS = "taggen_en_gamen/evaluation/methoden"
 LEARNING = "taggen_en_gamen/evaluation/leercurve"
+_METHODS_OF_QUESTIONS = """
+    SELECT coalesce(sum(CASE soort WHEN 'vrij' THEN 1 ELSE 3 END), 0)
+    FROM (SELECT DISTINCT vraag, soort FROM o WHERE soort IN ('enkel', 'meerdere', 'vrij'))
+"""
 
 
 @gated_table(METHODS, reads=[Reads(CLEAN), Reads(CLEAN_GOLD)], settings=TaggenSettings)
@@ -40,27 +46,28 @@ def methoden(step: Step) -> Offered:
     choice: TaggenSettings = step.settings(TaggenSettings)
     gold = read_gold(step)
     rows: list[dict[str, Any]] = []
-    expected = 0
     for question, kind, judgements in labelled_questions(step):
         own = gold[gold["vraag"] == question]
         chosen = labels.chosen_method(judgements, kind, choice.methode)
         found = {m: labels.claims(judgements, kind, m, seeds(own, choice)) for m in labels.METHODS[kind]}
-        expected += len(found)
         saved = _saved(judgements, kind, own, choice)
         random = _random_sample(found[chosen], own)
         for method, made in found.items():
             row = {"vraag": question, "soort": kind, "methode": method, "is_gekozen": method == chosen}
             row |= _accuracy(made, found, kind, own, choice)
-            row |= _calibration(made, kind, own, choice) | _cost(made, kind, own, choice)
+            fit = calibration(made, kind, own, choice)
+            row |= _calibration(made, kind, own, choice, fit) | _cost(made, kind, own, choice, fit)
             rows.append(row | saved | random)
+    expected = int(value(select(step.read(CLEAN), "o", _METHODS_OF_QUESTIONS)))
+    controls = {"vragen_maal_methoden": expected}
     if not rows:
-        return Offered(empty(step, METHODS), controls={"vragen_maal_methoden": 0})
+        return Offered(empty(step, METHODS), controls=controls)
     columns = [c.name for c in step.platform.tables[METHODS].contract.columns]
     table = pd.DataFrame(rows)
     for column in step.platform.tables[METHODS].contract.columns:
         if column.type == "number":
             table[column.name] = table[column.name].astype("float64")
-    return Offered(table[columns], controls={"vragen_maal_methoden": expected})
+    return Offered(table[columns], controls=controls)
 
 
 @gated_table(LEARNING, reads=[Reads(CLEAN), Reads(CLEAN_GOLD)], settings=TaggenSettings, closes_months=True)
@@ -76,6 +83,7 @@ def leercurve(step: Step) -> Offered:
     choice: TaggenSettings = step.settings(TaggenSettings)
     experts = read_gold(step)
     pieces = []
+    judged = 0
     for question, kind, judgements in labelled_questions(step):
         if kind != "enkel":
             continue
@@ -93,20 +101,14 @@ def leercurve(step: Step) -> Offered:
         if on_gold.empty:
             continue
         on_gold["is_goed"] = (on_gold["label"] == on_gold["label_goud"]).astype("int64")
+        judged += len(on_gold)
         pieces.append(players.learning_curve(on_gold).assign(vraag=question, maand=until))
     if not pieces:
         return Offered(empty(step, LEARNING), controls={"oordelen_op_goud": 0})
     made = pd.concat(pieces, ignore_index=True)
     columns = [c.name for c in step.platform.tables[LEARNING].contract.columns]
     made["stap"] = made["stap"] + 1
-    return Offered(made[columns], controls={"oordelen_op_goud": int(made["aantal_oordelen"].sum())})
-
-
-def rules_of(choice: TaggenSettings) -> StoppingRules:
-    """When a label is accepted."""
-    from koploper_pipelines.methods.taggen_en_gamen.stopping import StoppingRules
-
-    return StoppingRules(choice.aanvaarden_vanaf, choice.min_oordelen, choice.max_oordelen)
+    return Offered(made[columns], controls={"oordelen_op_goud": judged})
 
 
 def _unused(gold: pd.DataFrame, choice: TaggenSettings) -> pd.DataFrame:
@@ -151,7 +153,9 @@ def _accuracy(
     return told
 
 
-def _calibration(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings) -> dict[str, Any]:
+def _calibration(
+    made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings, fit: Calibration
+) -> dict[str, Any]:
     """Calibration error before and after, on the evaluation part; fitted on the calibration part."""
     from koploper_pipelines.methods.taggen_en_gamen import confidence, labels
 
@@ -163,7 +167,6 @@ def _calibration(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: Tagg
     if len(judged) < confidence.MIN_GOLD:
         return told
     claimed, right = judged["kans"].to_numpy(float), judged["is_goed"].to_numpy(float)
-    fit = calibration(made, kind, gold, choice)
     told["ece_voor_ijking"] = confidence.ece(claimed, right)
     if fit.is_fitted:
         error = confidence.calibration_error(fit(claimed), right)
@@ -172,7 +175,9 @@ def _calibration(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: Tagg
     return told
 
 
-def _cost(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings) -> dict[str, Any]:
+def _cost(
+    made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSettings, fit: Calibration
+) -> dict[str, Any]:
     """Which share is accepted, how right that is, and what an accepted label costs."""
     from koploper_pipelines.methods.taggen_en_gamen import labels, stopping
 
@@ -186,7 +191,7 @@ def _cost(made: pd.DataFrame, kind: str, gold: pd.DataFrame, choice: TaggenSetti
     )
     if made.empty:
         return told
-    sure = calibration(made, kind, gold, choice)(made["kans"].to_numpy(float))
+    sure = fit(made["kans"].to_numpy(float))
     number = made["aantal_oordelen"].to_numpy(int)
     accepted = stopping.decide(sure, number, rules_of(choice)) == stopping.ACCEPT
     told["dekking_pct"] = 100 * float(accepted.mean())

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from koploper_pipelines.methods.taggen_en_gamen.agreement import Alpha
     from koploper_pipelines.methods.taggen_en_gamen.confidence import Calibration
+    from koploper_pipelines.methods.taggen_en_gamen.stopping import StoppingRules
 
 CONSENSUS = "taggen_en_gamen/indicators/consensus"
 PLACES = "taggen_en_gamen/indicators/plaatsen"
@@ -38,7 +40,7 @@ def consensus(step: Step) -> Offered:
     from koploper_pipelines.methods.taggen_en_gamen import labels, stopping
 
     choice: TaggenSettings = step.settings(TaggenSettings)
-    rules = stopping.StoppingRules(choice.aanvaarden_vanaf, choice.min_oordelen, choice.max_oordelen)
+    rules = rules_of(choice)
     gold = read_gold(step)
     pieces = []
     for question, kind, rows in labelled_questions(step):
@@ -75,52 +77,56 @@ def plaatsen(step: Step) -> Offered:
     """Where each photograph was taken and in which direction, per question and item."""
     import pandas as pd
 
-    from koploper_pipelines.methods.taggen_en_gamen import answers, direction, place
+    from koploper_pipelines.methods.taggen_en_gamen import answers
 
     choice: TaggenSettings = step.settings(TaggenSettings)
-    kinds = {*answers.PLACED, *answers.DIRECTED}
-    rows = step.read(CLEAN).filter(f"soort IN ({_listed(kinds)})").order("volgorde").df()
-    pieces = []
-    for question, own in rows.groupby("vraag"):
-        counting = own[own["gewicht"] > 0]
-        on_map = counting[counting["rd_x_m"].notna() & counting["rd_y_m"].notna()]
-        marks = on_map.rename(columns={"rd_x_m": "x_m", "rd_y_m": "y_m"})
-        where = place.centres(marks, place.PlaceRules(reach_m=choice.bereik_m)).set_index("item")
-        towards = direction.modes(counting[counting["richting_graden"].notna()]).set_index("item")
-        items = pd.DataFrame({"item": sorted(own["item"].unique())})
-        made = items.join(where.add_prefix("plaats_"), on="item").join(
-            towards.add_prefix("richting_"), on="item"
-        )
-        judged = counting.groupby("item").agg(aantal_oordelen=("beurt", "nunique"))
-        made = made.join(judged, on="item")
-        pieces.append(made.assign(vraag=question, soort=own["soort"].iloc[0]))
-    items_in = int(rows[["vraag", "item"]].drop_duplicates().shape[0])
+    chosen = f"soort IN ({_listed({*answers.PLACED, *answers.DIRECTED})})"
+    rows = step.read(CLEAN).filter(chosen).order("volgorde").df()
+    pieces = [
+        _where_and_whither(own, choice).assign(vraag=question, soort=own["soort"].iloc[0])
+        for question, own in rows.groupby("vraag")
+    ]
+    judged = step.read(CLEAN).filter(chosen).aggregate("count(DISTINCT (vraag, item))")
+    controls = {"beoordeelde_items": int(value(judged))}
     if not pieces:
-        return Offered(empty(step, PLACES), controls={"beoordeelde_items": items_in})
-    made = pd.concat(pieces, ignore_index=True).rename(
+        return Offered(empty(step, PLACES), controls=controls)
+    made = pd.concat(pieces, ignore_index=True)
+    for column in step.platform.tables[PLACES].contract.columns:
+        if column.type == "integer":
+            made[column.name] = made[column.name].astype("float64").fillna(0).astype("int64")
+        elif column.type in ("number", "boolean"):
+            made[column.name] = made[column.name].astype("float64" if column.type == "number" else "boolean")
+    columns = [c.name for c in step.platform.tables[PLACES].contract.columns]
+    return Offered(made[columns], controls=controls)
+
+
+def _where_and_whither(own: pd.DataFrame, choice: TaggenSettings) -> pd.DataFrame:
+    """Centre and direction of each item of one question; missing where no judgement tells."""
+    import pandas as pd
+
+    from koploper_pipelines.methods.taggen_en_gamen import direction, place
+
+    counting = own[own["gewicht"] > 0]
+    on_map = counting[counting["rd_x_m"].notna() & counting["rd_y_m"].notna()]
+    marks = on_map.rename(columns={"rd_x_m": "x_m", "rd_y_m": "y_m"})
+    where = place.centres(marks, place.PlaceRules(reach_m=choice.bereik_m)).rename(
         columns={
-            "plaats_x_m": "rd_x_m",
-            "plaats_y_m": "rd_y_m",
-            "plaats_spreiding_m": "spreiding_m",
-            "plaats_is_cluster": "is_cluster",
-            "richting_richting_graden": "kijkrichting_graden",
-            "richting_resultante": "resultante",
-            "richting_is_tegengesteld": "is_tegengesteld",
+            "x_m": "rd_x_m",
+            "y_m": "rd_y_m",
+            "aantal_spelers": "plaats_aantal_spelers",
+            "aantal_spelers_eens": "plaats_aantal_spelers_eens",
         }
     )
-    whole = [
-        "plaats_aantal_spelers",
-        "plaats_aantal_spelers_eens",
-        "richting_aantal_spelers",
-        "aantal_oordelen",
-    ]
-    for column in whole:
-        made[column] = made[column].astype("float64").fillna(0).astype("int64")
-    for column in ("rd_x_m", "rd_y_m", "spreiding_m", "kijkrichting_graden", "resultante"):
-        made[column] = made[column].astype("float64")
-    made = made.astype({"is_cluster": "boolean", "is_tegengesteld": "boolean"})
-    columns = [c.name for c in step.platform.tables[PLACES].contract.columns]
-    return Offered(made[columns], controls={"beoordeelde_items": items_in})
+    towards = direction.modes(counting[counting["richting_graden"].notna()]).rename(
+        columns={"richting_graden": "kijkrichting_graden", "aantal_spelers": "richting_aantal_spelers"}
+    )
+    judged = counting.groupby("item").agg(aantal_oordelen=("beurt", "nunique"))
+    items = pd.DataFrame({"item": sorted(own["item"].unique())})
+    return (
+        items.join(where.set_index("item"), on="item")
+        .join(towards.set_index("item"), on="item")
+        .join(judged, on="item")
+    )
 
 
 @gated_table(AGREEMENT, reads=[Reads(CLEAN)])
@@ -137,107 +143,111 @@ def overeenstemming(step: Step) -> Offered:
         if kind == answers.FREE or counting.empty:
             continue
         if kind == answers.SINGLE:
-            counts, _ = labels.counted(counting)
-            found.append((question, None, "nominaal", agreement.nominal_alpha_interval(counts)))
+            alpha = agreement.nominal_alpha_interval(labels.counted(counting))
+            found.append(_agreement(question, WHOLE_QUESTION, "nominaal", alpha))
             continue
         for label in sorted(labels.exploded(counting)["label"].unique()):
-            counts, _ = labels.counted(labels.yes_or_no(counting, label))
-            found.append((question, label, "nominaal", agreement.nominal_alpha_interval(counts)))
+            alpha = agreement.nominal_alpha_interval(labels.counted(labels.yes_or_no(counting, label)))
+            found.append(_agreement(question, label, "nominaal", alpha))
     angles = step.read(CLEAN).filter("richting_graden IS NOT NULL AND gewicht > 0").order("volgorde").df()
     for question, own in angles.groupby("vraag"):
         # One direction a player, as in a table of coders by units.
         first = own.drop_duplicates(["item", "speler"])
         item, names = pd.factorize(first["item"])
         theta = np.radians(first["richting_graden"].to_numpy(float))
-        found.append(
-            (str(question), None, "circulair", agreement.circular_alpha_interval(item, theta, len(names)))
-        )
-    made = pd.DataFrame(
-        [
-            {
-                "vraag": question,
-                "label": label or "alle labels",
-                "maat": measure,
-                "alfa": alpha.value,
-                "alfa_onder": alpha.lower,
-                "alfa_boven": alpha.upper,
-                "aantal_items": alpha.items,
-                "aantal_oordelen": alpha.judgements,
-            }
-            for question, label, measure, alpha in found
-        ],
-        columns=[
-            "vraag",
-            "label",
-            "maat",
-            "alfa",
-            "alfa_onder",
-            "alfa_boven",
-            "aantal_items",
-            "aantal_oordelen",
-        ],
+        alpha = agreement.circular_alpha_interval(item, theta, len(names))
+        found.append(_agreement(str(question), WHOLE_QUESTION, "circulair", alpha))
+    expected = int(value(select(step.read(CLEAN), "o", _MEASURES_OF_AGREEMENT)))
+    controls = {"metingen_van_overeenstemming": expected}
+    return Offered(pd.DataFrame(found) if found else empty(step, AGREEMENT), controls=controls)
+
+
+WHOLE_QUESTION = "alle labels"
+_MEASURES_OF_AGREEMENT = """
+    SELECT count(*) FROM (
+        SELECT DISTINCT vraag, '' AS label, 'n' FROM o WHERE gewicht > 0 AND soort = 'enkel'
+        UNION ALL
+        SELECT DISTINCT vraag, unnest(json_extract_string(labels, '$[*]')), 'n' FROM o
+        WHERE gewicht > 0 AND soort = 'meerdere'
+        UNION ALL
+        SELECT DISTINCT vraag, '', 'c' FROM o WHERE gewicht > 0 AND richting_graden IS NOT NULL
     )
-    made = made.astype(dict.fromkeys(("alfa", "alfa_onder", "alfa_boven"), "float64"))
-    made = made.astype({"aantal_items": "int64", "aantal_oordelen": "int64"})
-    return Offered(made, controls={"metingen_van_overeenstemming": len(found)})
+"""
+
+
+def _agreement(question: str, label: str, measure: str, alpha: Alpha) -> dict[str, object]:
+    return {
+        "vraag": question,
+        "label": label,
+        "maat": measure,
+        "alfa": alpha.value,
+        "alfa_onder": alpha.lower,
+        "alfa_boven": alpha.upper,
+        "aantal_items": alpha.items,
+        "aantal_oordelen": alpha.judgements,
+    }
 
 
 @gated_table(PLAYERS, reads=[Reads(CLEAN, quarantine=True), Reads(CLEAN_GOLD)], settings=TaggenSettings)
 def spelers(step: Step) -> Offered:
     """How well each player judges: on the calibration part of the gold, against others, against oneself."""
-    import numpy as np
     import pandas as pd
-
-    from koploper_pipelines.methods.taggen_en_gamen import answers, gold, labels, players
 
     choice: TaggenSettings = step.settings(TaggenSettings)
     experts = read_gold(step)
-    repeats = _repeats(step.quarantine(CLEAN))
-    pieces = []
-    for question, kind, rows in labelled_questions(step):
-        counting = rows[rows["gewicht"] > 0]
-        if kind != answers.SINGLE or counting.empty:
-            continue
-        judgements, items, names = labels.coded(counting)
-        own = experts[(experts["vraag"] == question) & (experts["deel"] == gold.CALIBRATION)]
-        method = labels.chosen_method(rows, kind, choice.methode)
-        fitted = labels.fit_with(method)(judgements, None)
-        errors = players.shrunk_errors(judgements, fitted.probability)
-        truth = own.set_index("item")["label"].reindex(items).astype(object).to_numpy()
-        on_gold = pd.notna(truth)[judgements.item]
-        hits = on_gold & (names[judgements.label] == truth[judgements.item])
-        judged = np.bincount(judgements.player, on_gold, judgements.players)
-        right = np.bincount(judgements.player, hits, judgements.players)
-        accuracy = players.gold_accuracy(right.astype(np.float64), judged.astype(np.float64))
-        pieces.append(
-            pd.DataFrame(
-                {
-                    "vraag": question,
-                    "speler": np.unique(counting["speler"]),
-                    "aantal_oordelen": np.bincount(judgements.player, minlength=judgements.players),
-                    "aantal_goud": judged.astype("int64"),
-                    "aantal_goud_goed": right.astype("int64"),
-                    "nauwkeurigheid_goud": accuracy.mean,
-                    "nauwkeurigheid_goud_onder": accuracy.lower,
-                    "nauwkeurigheid_goud_boven": accuracy.upper,
-                    "gevoeligheid": np.diagonal(errors, axis1=1, axis2=2).mean(axis=1),
-                    "verwarring": [str([[round(float(c), 4) for c in r] for r in e]) for e in errors],
-                    "aandeel_verdacht": counting.assign(v=counting["is_te_snel"] | counting["is_eentonig"])
-                    .groupby("speler")["v"]
-                    .mean()
-                    .to_numpy(float),
-                }
-            )
-        )
+    experts = experts[experts["deel"] == "ijking"]
+    pieces = [
+        _players(rows, experts[experts["vraag"] == question], choice).assign(vraag=question)
+        for question, kind, rows in labelled_questions(step)
+        if kind == "enkel" and (rows["gewicht"] > 0).any()
+    ]
+    counted = count(step.read(CLEAN).filter("soort = 'enkel' AND gewicht > 0"))
+    controls = {"oordelen_in_invoer": counted}
     if not pieces:
-        return Offered(empty(step, PLAYERS), controls={"oordelen_in_invoer": 0})
-    made = pd.concat(pieces, ignore_index=True).merge(
-        _self_agreement(step, repeats), how="left", on=["vraag", "speler"]
-    )
+        return Offered(empty(step, PLAYERS), controls=controls)
+    themselves = _self_agreement(step, _repeats(step.quarantine(CLEAN)))
+    made = pd.concat(pieces, ignore_index=True).merge(themselves, how="left", on=["vraag", "speler"])
     for column in ("aantal_herhalingen", "aantal_herhalingen_gelijk"):
         made[column] = made[column].fillna(0).astype("int64")
-    counted = step.read(CLEAN).filter("soort = 'enkel' AND gewicht > 0")
-    return Offered(made, controls={"oordelen_in_invoer": count(counted)})
+    return Offered(made, controls=controls)
+
+
+def _players(rows: pd.DataFrame, experts: pd.DataFrame, choice: TaggenSettings) -> pd.DataFrame:
+    """The players of one question with one choice."""
+    import numpy as np
+    import pandas as pd
+
+    from koploper_pipelines.methods.taggen_en_gamen import labels, players
+
+    counting = rows[rows["gewicht"] > 0]
+    judgements, items, names = labels.coded(counting)
+    fitted = labels.fit_with(labels.chosen_method(rows, "enkel", choice.methode))(judgements, None)
+    errors = players.shrunk_errors(judgements, fitted.probability)
+    truth = experts.set_index("item")["label"].reindex(items).astype(object).to_numpy()
+    on_gold = pd.notna(truth)[judgements.item]
+    hits = on_gold & (names[judgements.label] == truth[judgements.item])
+    judged, right = (
+        np.bincount(judgements.player, which, judgements.players).astype(np.float64)
+        for which in (on_gold, hits)
+    )
+    accuracy = players.gold_accuracy(right, judged)
+    suspect = (
+        counting.assign(v=counting["is_te_snel"] | counting["is_eentonig"]).groupby("speler")["v"].mean()
+    )
+    return pd.DataFrame(
+        {
+            "speler": np.unique(counting["speler"]),
+            "aantal_oordelen": np.bincount(judgements.player, minlength=judgements.players),
+            "aantal_goud": judged.astype("int64"),
+            "aantal_goud_goed": right.astype("int64"),
+            "nauwkeurigheid_goud": accuracy.mean,
+            "nauwkeurigheid_goud_onder": accuracy.lower,
+            "nauwkeurigheid_goud_boven": accuracy.upper,
+            "gevoeligheid": np.diagonal(errors, axis1=1, axis2=2).mean(axis=1),
+            "verwarring": [str(e) for e in errors.round(4).tolist()],
+            "aandeel_verdacht": suspect.to_numpy(float),
+        }
+    )
 
 
 @gated_table(SESSIONS, reads=[Reads(CLEAN)], settings=TaggenSettings)
@@ -284,6 +294,13 @@ def labelled_questions(step: Step) -> Iterator[tuple[str, str, pd.DataFrame]]:
     )
     for (question, kind), own in rows.groupby(["vraag", "soort"], sort=True):
         yield str(question), str(kind), own.reset_index(drop=True)
+
+
+def rules_of(choice: TaggenSettings) -> StoppingRules:
+    """When a label is accepted."""
+    from koploper_pipelines.methods.taggen_en_gamen.stopping import StoppingRules
+
+    return StoppingRules(choice.aanvaarden_vanaf, choice.min_oordelen, choice.max_oordelen)
 
 
 def read_gold(step: Step) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from koploper_pipelines.assets.taggen_en_gamen.evaluation import LEARNING, METHO
 from koploper_pipelines.assets.taggen_en_gamen.indicators import AGREEMENT, CONSENSUS, PLACES, SESSIONS, empty
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, SameTotal, Step, gated_table
+from koploper_pipelines.relations import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,14 +43,14 @@ def labels(step: Step) -> Offered:
     rows["label_status"] = status.where(is_known, NOT_AVAILABLE)
     status = _series(DEFINITIVE, rows).where(rows["is_geijkt"], APPROXIMATE)
     rows["vertrouwen_status"] = status.where(is_known, NOT_AVAILABLE)
-    return Offered(rows[_columns(step, "labels")], controls={"claims": len(rows)})
+    return Offered(rows[_columns(step, "labels")], controls={"claims": count(step.read(CONSENSUS))})
 
 
 @gated_table("taggen_en_gamen/published/locaties", reads=[Reads(PLACES)])
 def locaties(step: Step) -> Offered:
     """Where each photograph was taken, in RD metres."""
-    rows = step.read(PLACES).filter("soort IN ('punt', 'waaier')").order("vraag, item").df()
-    judged = len(rows)
+    asked = "soort IN ('punt', 'waaier')"
+    rows = step.read(PLACES).filter(asked).order("vraag, item").df()
     has_place = rows["rd_x_m"].notna()
     is_weak = rows["plaats_aantal_spelers_eens"] < MIN_AGREEING
     without = (rows["aantal_oordelen"] > 0) & (rows["plaats_aantal_spelers"] == 0)
@@ -62,13 +63,16 @@ def locaties(step: Step) -> Offered:
             "plaats_aantal_spelers_eens": "aantal_spelers_eens",
         }
     )
-    return Offered(made[_columns(step, "locaties")], controls={"items": judged})
+    return Offered(
+        made[_columns(step, "locaties")], controls={"items": count(step.read(PLACES).filter(asked))}
+    )
 
 
 @gated_table("taggen_en_gamen/published/kijkrichting", reads=[Reads(PLACES)])
 def kijkrichting(step: Step) -> Offered:
     """In which direction the camera looked."""
-    rows = step.read(PLACES).filter("soort IN ('richting', 'waaier')").order("vraag, item").df()
+    asked = "soort IN ('richting', 'waaier')"
+    rows = step.read(PLACES).filter(asked).order("vraag, item").df()
     has_direction = rows["kijkrichting_graden"].notna()
     is_weak = (rows["richting_aantal_spelers"] < MIN_AGREEING) | (rows["resultante"] < MIN_RESULTANT)
     is_weak |= rows["is_tegengesteld"].fillna(False).astype(bool)
@@ -76,7 +80,9 @@ def kijkrichting(step: Step) -> Offered:
     rows["kijkrichting_graden_status"] = status.mask(~has_direction, NOT_AVAILABLE)
     rows["is_tegengesteld"] = rows["is_tegengesteld"].fillna(False).astype(bool)
     made = rows.rename(columns={"richting_aantal_spelers": "aantal_spelers"})
-    return Offered(made[_columns(step, "kijkrichting")], controls={"items": len(rows)})
+    return Offered(
+        made[_columns(step, "kijkrichting")], controls={"items": count(step.read(PLACES).filter(asked))}
+    )
 
 
 @gated_table("taggen_en_gamen/published/overeenstemming", reads=[Reads(AGREEMENT)])
@@ -85,7 +91,9 @@ def overeenstemming(step: Step) -> Offered:
     rows = step.read(AGREEMENT).order("vraag, label, maat").df()
     status = _series(DEFINITIVE, rows).mask(rows["aantal_items"] < ALPHA_MIN_ITEMS, UNRELIABLE)
     rows["alfa_status"] = status.mask(rows["alfa"].isna(), NOT_AVAILABLE)
-    return Offered(rows[_columns(step, "overeenstemming")], controls={"metingen": len(rows)})
+    return Offered(
+        rows[_columns(step, "overeenstemming")], controls={"metingen": count(step.read(AGREEMENT))}
+    )
 
 
 @gated_table(
@@ -147,7 +155,9 @@ def evaluatie(step: Step) -> Offered:
         needs_gold = figure in ("verschil_met_meerderheid", "ece")
         reason = _series(NO_REFERENCE if needs_gold else NOT_AVAILABLE, rows).mask(holds, why)
         rows[f"{figure}_status"] = reason.mask(rows[figure].notna(), DEFINITIVE)
-    return Offered(rows[_columns(step, "evaluatie")], controls={"vragen_maal_methoden": len(rows)})
+    return Offered(
+        rows[_columns(step, "evaluatie")], controls={"vragen_maal_methoden": count(step.read(METHODS))}
+    )
 
 
 @gated_table(
@@ -172,7 +182,7 @@ def leercurve(step: Step) -> Offered:
         rows[figure] = rows[figure].mask(hidden)
     for number in ("aantal_oordelen", "aantal_spelers"):
         rows[number] = rows[number].astype("Int64").mask(hidden)
-    return Offered(rows[_columns(step, "leercurve")], controls={"stappen": len(rows)})
+    return Offered(rows[_columns(step, "leercurve")], controls={"stappen": count(step.read(LEARNING))})
 
 
 def _columns(step: Step, table: str) -> list[str]:

@@ -111,9 +111,11 @@ def calibration_error(probability: Floats, is_right: Floats, seed: int = 0) -> C
         ece(probability[chosen], right[chosen]) for chosen in (rng.integers(0, n, n) for _ in range(DRAWS))
     ]
     outcomes = (rng.random((DRAWS, n)) < probability).astype(float)
-    lower, upper = np.quantile(drawn, [0.025, 0.975])
+    value = ece(probability, right)
+    # A draw with returns adds noise that the error counts as error: the draws are put around the value.
+    lower, upper = np.maximum(np.quantile(drawn, [0.025, 0.975]) - np.mean(drawn) + value, 0.0)
     chance = float(_ece(probability, outcomes, BINS).mean())
-    return CalibrationError(ece(probability, right), float(lower), float(upper), chance)
+    return CalibrationError(value, float(lower), float(upper), chance)
 
 
 def wilson(hits: float, n: int) -> tuple[float, float]:

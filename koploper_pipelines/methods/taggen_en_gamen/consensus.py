@@ -115,23 +115,19 @@ def majority(judgements: Judgements) -> Consensus:
     return Consensus(shares)
 
 
-def winners(probability: Floats, lot: Floats | None = None) -> tuple[Ints, Bools]:
+def winners(probability: Floats) -> tuple[Ints, Bools]:
     """The most probable label of each item, and whether it had to share that place.
+
+    Of labels in a tie the one with the lowest code is given: the caller decides what a tie comes to.
 
     Args:
         probability: shape (items, labels).
-        lot: numbers by which a tie is decided, the largest wins, shape (items, labels). Without it the label
-            with the lowest code wins, which favours one label and is for posteriors only, where exact ties
-            do not occur.
 
     Returns:
         Codes of the labels, shape (items,), and booleans for ties, shape (items,).
     """
     best = probability >= probability.max(axis=1, keepdims=True) - 1e-9
-    is_tie = best.sum(axis=1) > 1
-    if lot is None:
-        return best.argmax(axis=1), is_tie
-    return np.where(best, lot, -np.inf).argmax(axis=1), is_tie
+    return best.argmax(axis=1), best.sum(axis=1) > 1
 
 
 def expected_accuracy(probability: Floats, truth: Ints) -> Floats:

@@ -93,13 +93,13 @@ def coded(rows: pd.DataFrame) -> tuple[Judgements, npt.NDArray[np.object_], npt.
     return judgements, np.asarray(items, object), np.asarray(names, object)
 
 
-def counted(rows: pd.DataFrame) -> tuple[Floats, npt.NDArray[np.object_]]:
+def counted(rows: pd.DataFrame) -> Floats:
     """Judgements per item and label, for agreement: all full ones alike, shape (items, labels)."""
     judgements, _, names = coded(rows)
     plain = Judgements(
         judgements.item, judgements.player, judgements.label, judgements.items, judgements.players, len(names)
     )
-    return consensus.votes(plain), names
+    return consensus.votes(plain)
 
 
 def exploded(rows: pd.DataFrame) -> pd.DataFrame:
