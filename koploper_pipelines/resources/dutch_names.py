@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 # Annotators of medical records that have nothing to find here.
-NOT_WANTED = frozenset({"institutions", "dates", "ages", "urls", "identifiers", "phone_numbers", "email_addresses"})
+NOT_WANTED = frozenset(
+    {"institutions", "dates", "ages", "urls", "identifiers", "phone_numbers", "email_addresses"}
+)
 # Words that start many proposals and are surnames too.
 WORDS = frozenset(
     "bank bank- berg bos bouw brug dam dijk fiets geef groen haal hal help hof hoge hou huis kap kerk koop kies"
@@ -50,6 +52,8 @@ def _loaded():  # type: ignore[no-untyped-def]  # the package has no types
     finally:
         root.setLevel(level)
         root.handlers[:] = handlers
+        # What was loaded stays: no later collection needs to look at it.
+        gc.freeze()
         if was_on:
             gc.enable()
 

@@ -56,7 +56,9 @@ class DroppedFolder:
                 )
             digest = hashlib.sha256()
             for name, file in sorted(found.items()):
-                contents = checked(file, f"{self.name}/{name}") if file.suffix.lower() == ".csv" else _hash(file)
+                contents = (
+                    checked(file, f"{self.name}/{name}") if file.suffix.lower() == ".csv" else _hash(file)
+                )
                 digest.update(f"{name}\0{contents}\0".encode())
             yield found, digest.hexdigest(), passed_over
         finally:

@@ -107,10 +107,14 @@ def deelnemers(step: Step) -> Offered:
     sexes = {"m": "man", "man": "man", "mannen": "man", "v": "vrouw", "vrouw": "vrouw", "vrouwen": "vrouw"}
     made = known.assign(
         leeftijd=known["leeftijd"].map(ages).astype("str"),
-        geslacht=known["geslacht"].map(lambda said: sexes.get(said, "anders") if isinstance(said, str) else None),
+        geslacht=known["geslacht"].map(
+            lambda said: sexes.get(said, "anders") if isinstance(said, str) else None
+        ),
         platform_groep=known["platform_groep"].astype("Int64"),
     ).rename(columns={"leeftijd": "leeftijdsklasse"})
-    made["leeftijdsklasse"] = made["leeftijdsklasse"].where(made["leeftijdsklasse"].isin([b[2] for b in reach.AGE_BANDS]))
+    made["leeftijdsklasse"] = made["leeftijdsklasse"].where(
+        made["leeftijdsklasse"].isin([b[2] for b in reach.AGE_BANDS])
+    )
     return Offered(made, controls={"stemmen": count(step.read(VOTES))})
 
 
@@ -122,19 +126,29 @@ def teksten(step: Step) -> Offered:
     from koploper_pipelines.methods.slimme_participatie import texts
 
     raw = _newest(step).filter(IS_TEXT)
-    rows = raw.project("gesprek, soort, trim(item) AS tekst_id, bestand, rij, tekst").order("gesprek, soort, bestand, rij").df()
+    rows = (
+        raw.project("gesprek, soort, trim(item) AS tekst_id, bestand, rij, tekst")
+        .order("gesprek, soort, bestand, rij")
+        .df()
+    )
     reason = rows["tekst"].map(lambda t: texts.unusable(t if isinstance(t, str) else None)).astype(object)
     reason = reason.mask(rows["tekst_id"].isna() | (rows["tekst_id"] == ""), "zonder_nummer")
     reason = reason.mask(reason.isna() & rows.duplicated(["gesprek", "soort", "tekst_id"]), "dubbel")
     kept = rows[reason.isna()].reset_index(drop=True)
-    made = pd.concat([kept[["gesprek", "soort", "tekst_id"]], _masked(kept["tekst"])], axis=1)
-    aside = rows[reason.notna()].assign(reden=reason[reason.notna()], toelichting="de tekst zelf wordt niet bewaard")
-    step.con.register("terzijde", aside[[*SOURCE, "soort", "tekst_id", "reden", "toelichting"]].astype({"reden": "str"}))
+    made = pd.concat(
+        [kept[["gesprek", "soort", "tekst_id"]], _masked(kept["tekst"], kept["soort"] == "gesprek")], axis=1
+    )
+    aside = rows[reason.notna()].assign(
+        reden=reason[reason.notna()], toelichting="de tekst zelf wordt niet bewaard"
+    )
+    step.con.register(
+        "terzijde", aside[[*SOURCE, "soort", "tekst_id", "reden", "toelichting"]].astype({"reden": "str"})
+    )
     return Offered(made, rejected=step.con.table("terzijde"), rows_in=count(raw))
 
 
-def _masked(said: pd.Series) -> pd.DataFrame:
-    """Text, language, and the number of masked items of each kind."""
+def _masked(said: pd.Series, is_title: pd.Series) -> pd.DataFrame:
+    """Text, language, and the number of masked items of each kind; a title names what the organisation meant."""
     import pandas as pd
 
     from koploper_pipelines.methods.slimme_participatie import texts
@@ -145,14 +159,18 @@ def _masked(said: pd.Series) -> pd.DataFrame:
         from koploper_pipelines.resources.dutch_names import finder
         from koploper_pipelines.resources.languages import language
 
-        for text in said:
+        for text, keeps_names in zip(said, is_title, strict=True):
             readable = texts.readable(text)
-            masked = texts.mask(readable, finder())
+            masked = texts.mask(readable, (lambda _: ()) if keeps_names else finder())
             made.append({"tekst": masked.text, "taal": language(readable)} | masked.found)
     columns = ["tekst", "taal", *texts.KINDS]
     frame = pd.DataFrame(made, columns=columns)
     counts = {k: frame[k].fillna(0).astype("int64") for k in texts.KINDS}
-    return frame.assign(**counts).astype({"tekst": "str", "taal": "str"}).rename(columns={k: f"aantal_{k}" for k in texts.KINDS})
+    return (
+        frame.assign(**counts)
+        .astype({"tekst": "str", "taal": "str"})
+        .rename(columns={k: f"aantal_{k}" for k in texts.KINDS})
+    )
 
 
 @gated_table(PROPOSALS, reads=FROM_RAW)

@@ -47,7 +47,13 @@ def indicatoren(step: Step) -> Offered:
         found = {**dict(_of_conversation(*own)), **controls.get(name, {})}
         persons = int((own[0]["aantal_stemmen"] > 0).sum())
         rows += [
-            {"gesprek": name, "indicator": i, "waarde": value, "eenheid": UNITS[i], "aantal_deelnemers": persons}
+            {
+                "gesprek": name,
+                "indicator": i,
+                "waarde": value,
+                "eenheid": UNITS[i],
+                "aantal_deelnemers": persons,
+            }
             for i, value in found.items()
         ]
     columns = ["gesprek", "indicator", "waarde", "eenheid", "aantal_deelnemers"]
@@ -141,6 +147,11 @@ def _controls(step: Step) -> dict[str, dict[str, float | None]]:
         FROM (SELECT DISTINCT gesprek FROM beoordeeld) g LEFT JOIN matrix m USING (gesprek)
         LEFT JOIN eens e USING (gesprek) LEFT JOIN redenen r USING (gesprek)
     """).fetchall()
-    names = ("afwijkende_matrixcellen", "afwijkende_eens_tellingen", "herhaalde_stemmen", "gewijzigde_stemmen")
+    names = (
+        "afwijkende_matrixcellen",
+        "afwijkende_eens_tellingen",
+        "herhaalde_stemmen",
+        "gewijzigde_stemmen",
+    )
     made = {g: dict(zip(names, values, strict=True)) for g, *values in found}
     return {name: made.get(name, dict.fromkeys(names)) for name in step.partitions}

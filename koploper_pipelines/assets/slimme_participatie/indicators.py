@@ -55,7 +55,11 @@ def conversations(step: Step) -> Iterator[Conversation]:
 
     from koploper_pipelines.methods.slimme_participatie.groups import Votes
 
-    votes = step.read(VOTES).project("gesprek, deelnemer, stelling_id, stem, coalesce(epoch(gestemd_op), 0)::BIGINT AS s").df()
+    votes = (
+        step.read(VOTES)
+        .project("gesprek, deelnemer, stelling_id, stem, coalesce(epoch(gestemd_op), 0)::BIGINT AS s")
+        .df()
+    )
     people = step.read(PARTICIPANTS).df()
     statements = step.read(STATEMENTS).project("gesprek, stelling_id, moderatie").df()
     for name, cast in votes.groupby("gesprek", sort=True):
@@ -110,7 +114,12 @@ def indeling(step: Step) -> Offered:
         label = pd.Series(found.label, dtype="Int64").mask(found.label == groups.NO_GROUP)
         made.append(
             pd.DataFrame(
-                {"gesprek": talk.name, "deelnemer": talk.people["deelnemer"], "groep": label + 1, "silhouet": found.silhouette}
+                {
+                    "gesprek": talk.name,
+                    "deelnemer": talk.people["deelnemer"],
+                    "groep": label + 1,
+                    "silhouet": found.silhouette,
+                }
             )
         )
         people += talk.votes.participants
@@ -128,7 +137,9 @@ def _label(talk: Conversation, rows: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 def _platform_label(talk: Conversation) -> npt.NDArray[np.int64]:
     """The platform's own groups, numbered from 0 by their number there; -1 for none."""
-    label: npt.NDArray[np.int64] = talk.people["platform_groep"].rank(method="dense").fillna(0).to_numpy(dtype="int64") - 1
+    label: npt.NDArray[np.int64] = (
+        talk.people["platform_groep"].rank(method="dense").fillna(0).to_numpy(dtype="int64") - 1
+    )
     return label
 
 
@@ -163,7 +174,9 @@ def groepen(step: Step) -> Offered:
                 "silhouet_as": judged.null_axis,
                 "uitkomst": judged.outcome,
                 "platform_groepen": int(theirs.max(initial=-1)) + 1,
-                "overeenkomst_platform": adjusted_rand_score(theirs[both], label[both]) if both.sum() > 1 else None,
+                "overeenkomst_platform": adjusted_rand_score(theirs[both], label[both])
+                if both.sum() > 1
+                else None,
             }
         )
     contract = step.platform.tables[GROUPS].contract
@@ -207,11 +220,15 @@ def stellingen(step: Step) -> Offered:
         )
         by_group = statements.count_by_group(votes, label, number)
         if source == NONE:
-            rows = rows.assign(groepsconsensus=np.nan, consensus_onder=np.nan, consensus_boven=np.nan, ingedeelde_stemmen=0)
+            rows = rows.assign(
+                groepsconsensus=np.nan, consensus_onder=np.nan, consensus_boven=np.nan, ingedeelde_stemmen=0
+            )
         else:
             low, high = statements.consensus_interval(by_group)
             rows["groepsconsensus"] = statements.group_informed_consensus(by_group.agree, by_group.seen)
-            rows = rows.assign(consensus_onder=low, consensus_boven=high, ingedeelde_stemmen=by_group.seen.sum(axis=0))
+            rows = rows.assign(
+                consensus_onder=low, consensus_boven=high, ingedeelde_stemmen=by_group.seen.sum(axis=0)
+            )
         rows["is_verdelend"] = pd.Series(pd.NA, index=rows.index, dtype="boolean")
         if is_found:
             held = statements.held_out(votes, own, int(own.max()) + 1, rules)
@@ -282,7 +299,9 @@ def stellingen_per_groep(step: Step) -> Offered:
         typical["groep"] += 1
         typical["stelling_id"] = talk.statements[typical["stelling"]]
         typical["kant"] = typical["kant"].map({1: "eens", -1: "oneens"})
-        cells = cells.merge(typical[["groep", "stelling_id", "kant", "rang"]], how="left", on=["groep", "stelling_id"])
+        cells = cells.merge(
+            typical[["groep", "stelling_id", "kant", "rang"]], how="left", on=["groep", "stelling_id"]
+        )
         made.append(cells)
         total += int((label[talk.votes.participant] >= 0).sum())
     columns = [c.name for c in contract.columns]
@@ -299,12 +318,22 @@ def themas(step: Step) -> Offered:
 
     choice: ParticipatieSettings = step.settings(ParticipatieSettings)
     texts = step.read(TEXTS).filter("soort <> 'gesprek'").order("gesprek, soort, tekst_id").df()
-    listed = step.read(THEMES).query("t", "SELECT * FROM t QUALIFY geland_op = max(geland_op) OVER () ORDER BY rij").df()
+    listed = (
+        step.read(THEMES)
+        .query("t", "SELECT * FROM t QUALIFY geland_op = max(geland_op) OVER () ORDER BY rij")
+        .df()
+    )
     contract = step.platform.tables[TEXT_THEMES].contract
     if listed.empty:
-        return Offered(typed(pd.DataFrame(columns=[c.name for c in contract.columns]), contract), controls={"teksten": 0})
+        return Offered(
+            typed(pd.DataFrame(columns=[c.name for c in contract.columns]), contract), controls={"teksten": 0}
+        )
     placed = themes.classify(
-        list(listed["voorbeeld"]), list(listed["thema"]), list(texts["tekst"]), margin=choice.marge_thema, embedding=_embedding(choice)
+        list(listed["voorbeeld"]),
+        list(listed["thema"]),
+        list(texts["tekst"]),
+        margin=choice.marge_thema,
+        embedding=_embedding(choice),
     )
     rows = pd.concat([texts[["gesprek", "soort", "tekst_id", "tekst"]], placed], axis=1)
     # The examples are Dutch: what a text in another language looks like says nothing.
@@ -312,11 +341,20 @@ def themas(step: Step) -> Offered:
     drawn = {
         (str(name), ident)
         for name, own in rows.groupby("gesprek")
-        for ident in themes.sample([f"{s}/{i}" for s, i in zip(own["soort"], own["tekst_id"], strict=True)], choice.steekproef, choice.toeval)
+        for ident in themes.sample(
+            [f"{s}/{i}" for s, i in zip(own["soort"], own["tekst_id"], strict=True)],
+            choice.steekproef,
+            choice.toeval,
+        )
     }
     ident = rows["soort"] + "/" + rows["tekst_id"]
     rows["is_steekproef"] = [pair in drawn for pair in zip(rows["gesprek"], ident, strict=True)]
-    checked = step.read(CHECKS).df().sort_values(["geland_op", "levering", "rij"]).drop_duplicates(["gesprek", "soort", "tekst_id"], keep="last")
+    checked = (
+        step.read(CHECKS)
+        .df()
+        .sort_values(["geland_op", "levering", "rij"])
+        .drop_duplicates(["gesprek", "soort", "tekst_id"], keep="last")
+    )
     rows = rows.merge(
         checked[["gesprek", "soort", "tekst_id", "thema"]].rename(columns={"thema": "gecontroleerd_thema"}),
         how="left",
@@ -325,7 +363,9 @@ def themas(step: Step) -> Offered:
     # Only the drawn texts count as checked: others were chosen by somebody.
     rows["gecontroleerd_thema"] = rows["gecontroleerd_thema"].where(rows["is_steekproef"])
     _put_ready(step, rows)
-    return Offered(typed(rows[[c.name for c in contract.columns]], contract), controls={"teksten": len(texts)})
+    return Offered(
+        typed(rows[[c.name for c in contract.columns]], contract), controls={"teksten": len(texts)}
+    )
 
 
 def _embedding(choice: ParticipatieSettings) -> Any:

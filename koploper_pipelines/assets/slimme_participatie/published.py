@@ -8,6 +8,7 @@ in `methods/disclosure.py`.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.assets.slimme_participatie import ParticipatieSettings
@@ -112,7 +113,11 @@ def gesprekken(step: Step) -> Offered:
     rows = last_months(step)
     people, statements = step.read(PARTICIPANTS).df(), step.read(STATEMENTS).df()
     figures, texts = step.read(FIGURES).df(), step.read(TEXTS).filter("soort = 'gesprek'").df()
-    titles = texts.sort_values("tekst_id", ascending=False).drop_duplicates("gesprek").set_index("gesprek")["tekst"]
+    titles = (
+        texts.sort_values("tekst_id", ascending=False)
+        .drop_duplicates("gesprek")
+        .set_index("gesprek")["tekst"]
+    )
     rows["titel"] = rows["gesprek"].map(titles).fillna(rows["gesprek"])
     counts = {
         "aantal_deelnemers": people.groupby("gesprek").size(),
@@ -123,17 +128,25 @@ def gesprekken(step: Step) -> Offered:
     }
     for column, counted in counts.items():
         rows[column] = rows["gesprek"].map(counted).fillna(0).astype("int64")
-    rows["groepen_bron"] = rows["gesprek"].map(figures.groupby("gesprek")["groepen_bron"].first()).fillna(NONE)
+    rows["groepen_bron"] = (
+        rows["gesprek"].map(figures.groupby("gesprek")["groepen_bron"].first()).fillna(NONE)
+    )
     judged = step.read(GROUPS).df().drop(columns="deelnemers_met_stem")
     rows = rows.merge(judged, how="left", on="gesprek")
     is_found = rows["uitkomst"].eq(FOUND) & rows["is_afgesloten"]
-    rows["uitkomst"] = rows["uitkomst"].fillna("geen_stemmen").where(rows["is_afgesloten"], "gesprek_loopt_nog")
+    rows["uitkomst"] = (
+        rows["uitkomst"].fillna("geen_stemmen").where(rows["is_afgesloten"], "gesprek_loopt_nog")
+    )
     rows["aantal_groepen"] = rows["gevonden_groepen"].where(is_found).astype("Int64")
     rows["aantal_groepen_status"] = pd.Series(DEFINITIVE, index=rows.index).where(is_found, NOT_AVAILABLE)
-    is_measured = rows["is_afgesloten"] & (rows["ingedeeld"].fillna(0) >= step.settings(ParticipatieSettings).min_deelnemers)
+    is_measured = rows["is_afgesloten"] & (
+        rows["ingedeeld"].fillna(0) >= step.settings(ParticipatieSettings).min_deelnemers
+    )
     for figure in ("stabiliteit", "silhouet", "silhouet_toeval", "silhouet_as"):
         rows[figure] = rows[figure].where(is_measured)
-    rows["stabiliteit_status"] = pd.Series(DEFINITIVE, index=rows.index).where(rows["stabiliteit"].notna(), NOT_AVAILABLE)
+    rows["stabiliteit_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
+        rows["stabiliteit"].notna(), NOT_AVAILABLE
+    )
     contract = step.platform.tables["slimme_participatie/published/gesprekken"].contract
     controls = {"stemmen": int(figures["stemmen"].sum()), "gesprekken": len(step.partitions)}
     return Offered(typed(rows[[c.name for c in contract.columns]], contract), controls=controls)
@@ -158,24 +171,45 @@ def stellingen(step: Step) -> Offered:
     import pandas as pd
 
     choice: ParticipatieSettings = step.settings(ParticipatieSettings)
-    rows = step.read(FIGURES).df().merge(last_months(step)[["gesprek", "maand", "is_afgesloten"]], on="gesprek")
+    rows = (
+        step.read(FIGURES).df().merge(last_months(step)[["gesprek", "maand", "is_afgesloten"]], on="gesprek")
+    )
     shown = step.read(STATEMENTS).df()[["gesprek", "stelling_id", "mag_tonen"]]
     texts = step.read(TEXTS).filter("soort = 'stelling'").df()
-    texts = texts.rename(columns={"tekst_id": "stelling_id", "tekst": "stelling"})[["gesprek", "stelling_id", "stelling"]]
-    rows = rows.merge(shown, on=["gesprek", "stelling_id"]).merge(texts, how="left", on=["gesprek", "stelling_id"])
-    rows["stelling_status"] = pd.Series(DEFINITIVE, index=rows.index).where(rows["mag_tonen"], "niet_gemodereerd")
-    rows["stelling_status"] = rows["stelling_status"].mask(rows["mag_tonen"] & rows["stelling"].isna(), "onbruikbaar")
+    texts = texts.rename(columns={"tekst_id": "stelling_id", "tekst": "stelling"})[
+        ["gesprek", "stelling_id", "stelling"]
+    ]
+    rows = rows.merge(shown, on=["gesprek", "stelling_id"]).merge(
+        texts, how="left", on=["gesprek", "stelling_id"]
+    )
+    rows["stelling_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
+        rows["mag_tonen"], "niet_gemodereerd"
+    )
+    rows["stelling_status"] = rows["stelling_status"].mask(
+        rows["mag_tonen"] & rows["stelling"].isna(), "onbruikbaar"
+    )
     rows["stelling"] = rows["stelling"].where(rows["mag_tonen"])
     rows["aantal_deelnemers"] = rows["stemmen"]
     rows["eens_pct"] = 100 * rows["eens"] / rows["stemmen"].where(rows["stemmen"] > 0)
-    rows["eens_pct_status"] = pd.Series(DEFINITIVE, index=rows.index).where(rows["stemmen"] > 0, NOT_APPLICABLE)
+    rows["eens_pct_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
+        rows["stemmen"] > 0, NOT_APPLICABLE
+    )
     rows = rows.merge(_weighted(step, choice), how="left", on=["gesprek", "stelling_id"])
-    rows["eens_gewogen_pct_status"] = pd.Series(DEFINITIVE, index=rows.index).where(rows["eens_gewogen_pct"].notna(), NOT_AVAILABLE)
+    rows["eens_gewogen_pct_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
+        rows["eens_gewogen_pct"].notna(), NOT_AVAILABLE
+    )
     has_groups = rows["groepen_bron"] != NONE
     rows["groepsconsensus_status"] = pd.Series(DEFINITIVE, index=rows.index).where(has_groups, NOT_APPLICABLE)
-    rows["is_verdelend_status"] = pd.Series(DEFINITIVE, index=rows.index).where(rows["is_verdelend"].notna(), NOT_APPLICABLE)
-    consensus = dict.fromkeys(("groepsconsensus", "consensus_onder", "consensus_boven"), "groepsconsensus_status")
-    crossed = consensus | {"is_verdelend": "is_verdelend_status", "eens_gewogen_pct": "eens_gewogen_pct_status"}
+    rows["is_verdelend_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
+        rows["is_verdelend"].notna(), NOT_APPLICABLE
+    )
+    consensus = dict.fromkeys(
+        ("groepsconsensus", "consensus_onder", "consensus_boven"), "groepsconsensus_status"
+    )
+    crossed = consensus | {
+        "is_verdelend": "is_verdelend_status",
+        "eens_gewogen_pct": "eens_gewogen_pct_status",
+    }
     for figure, beside in crossed.items():
         few = rows[beside].eq(DEFINITIVE) | rows[beside].eq(SUPPRESSED)
         behind = rows["ingedeelde_stemmen"] if figure != "eens_gewogen_pct" else rows["stemmen"]
@@ -198,8 +232,18 @@ def _weighted(step: Step, choice: ParticipatieSettings) -> pd.DataFrame:
     people = step.read(PARTICIPANTS).df()
     weights = [own.assign(gewicht=w) for _, own, w, _ in weighted_people(step, people)]
     if not weights:
-        return pd.DataFrame({"gesprek": pd.Series(dtype="str"), "stelling_id": pd.Series(dtype="str"), "eens_gewogen_pct": pd.Series(dtype="float64")})
-    votes = step.read(VOTES).df().merge(pd.concat(weights)[["gesprek", "deelnemer", "gewicht"]], on=["gesprek", "deelnemer"])
+        return pd.DataFrame(
+            {
+                "gesprek": pd.Series(dtype="str"),
+                "stelling_id": pd.Series(dtype="str"),
+                "eens_gewogen_pct": pd.Series(dtype="float64"),
+            }
+        )
+    votes = (
+        step.read(VOTES)
+        .df()
+        .merge(pd.concat(weights)[["gesprek", "deelnemer", "gewicht"]], on=["gesprek", "deelnemer"])
+    )
     votes["eens"] = votes["gewicht"] * (votes["stem"] == 1)
     sums = votes.groupby(["gesprek", "stelling_id"])[["eens", "gewicht"]].sum()
     return (100 * sums["eens"] / sums["gewicht"]).rename("eens_gewogen_pct").reset_index()
@@ -224,7 +268,12 @@ def population(step: Step) -> pd.DataFrame:
         gemeente=lambda f: f["gemeente"].str.replace(r"\s*\(gemeente\)$", "", regex=True),
     )
     parts = [
-        cells.groupby(feature)["aantal"].sum().rename_axis("klasse").rename("bevolking").reset_index().assign(kenmerk=feature)
+        cells.groupby(feature)["aantal"]
+        .sum()
+        .rename_axis("klasse")
+        .rename("bevolking")
+        .reset_index()
+        .assign(kenmerk=feature)
         for feature in FEATURES
     ]
     return pd.concat(parts, ignore_index=True)[columns]
@@ -234,17 +283,25 @@ FEATURES = ("leeftijdsklasse", "geslacht", "gemeente")
 
 
 def weighted_people(step: Step, people: pd.DataFrame) -> list[tuple[str, pd.DataFrame, Any, float]]:
-    """Per conversation its participants, their weights and the effective sample size; none without population."""
+    """Per conversation its participants, their weights and the effective sample size.
+
+    None without population, and none where its shares cannot be met: those figures are then not available.
+    """
     from koploper_pipelines.methods.slimme_participatie import reach
 
     inhabitants = population(step)
     if inhabitants.empty:
         return []
-    targets = {f: dict(zip(own["klasse"], own["bevolking"] / own["bevolking"].sum(), strict=True)) for f, own in inhabitants.groupby("kenmerk")}
+    targets = {
+        f: dict(zip(own["klasse"], own["bevolking"] / own["bevolking"].sum(), strict=True))
+        for f, own in inhabitants.groupby("kenmerk")
+    }
     made = []
     for name, own in people.groupby("gesprek"):
         known = {f: t for f, t in targets.items() if own[f].isin(list(t)).any()}
-        if known:
+        if not known:
+            continue
+        with contextlib.suppress(reach.NoConvergence):
             weight = reach.rake(own[list(known)], known)
             made.append((str(name), own, weight, reach.effective_size(weight)))
     return made
@@ -252,7 +309,14 @@ def weighted_people(step: Step, people: pd.DataFrame) -> list[tuple[str, pd.Data
 
 @gated_table(
     "slimme_participatie/published/groepen",
-    reads=[Reads(CONTRIBUTIONS), Reads(GROUPS), Reads(DIVISION), Reads(PER_GROUP), Reads(STATEMENTS), Reads(TEXTS)],
+    reads=[
+        Reads(CONTRIBUTIONS),
+        Reads(GROUPS),
+        Reads(DIVISION),
+        Reads(PER_GROUP),
+        Reads(STATEMENTS),
+        Reads(TEXTS),
+    ],
     settings=ParticipatieSettings,
     closes_months=True,
 )
@@ -266,20 +330,28 @@ def groepen(step: Step) -> Offered:
     months = last_months(step)[["gesprek", "maand", "is_afgesloten"]]
     verdicts = months.merge(step.read(GROUPS).df(), how="left", on="gesprek")
     is_shown = verdicts["uitkomst"].eq(FOUND) & verdicts["is_afgesloten"]
-    verdicts["uitkomst"] = verdicts["uitkomst"].fillna("geen_stemmen").where(verdicts["is_afgesloten"], "gesprek_loopt_nog")
+    verdicts["uitkomst"] = (
+        verdicts["uitkomst"].fillna("geen_stemmen").where(verdicts["is_afgesloten"], "gesprek_loopt_nog")
+    )
     found = verdicts[is_shown]
-    none = verdicts[~is_shown].assign(groep="geen", aantal_deelnemers=pd.NA, aantal_deelnemers_status=NOT_AVAILABLE, kenmerkend=pd.NA)
+    none = verdicts[~is_shown].assign(
+        groep="geen", aantal_deelnemers=pd.NA, aantal_deelnemers_status=NOT_AVAILABLE, kenmerkend=pd.NA
+    )
     division = step.read(DIVISION).df().merge(found[["gesprek"]], on="gesprek")
     division["groep"] = division["groep"].astype("str").where(division["groep"].notna(), UNPLACED)
     cells = division.groupby(["gesprek", "groep"]).size().rename(PEOPLE).reset_index()
     whole = division.groupby("gesprek").size().rename(PEOPLE).reset_index().assign(groep=WHOLE)
-    cells = pd.concat([cells, whole], ignore_index=True).assign(aantal_deelnemers_status=DEFINITIVE, grootste_aandeel=0.0)
+    cells = pd.concat([cells, whole], ignore_index=True).assign(
+        aantal_deelnemers_status=DEFINITIVE, grootste_aandeel=0.0
+    )
     cells["aantal_deelnemers"] = cells[PEOPLE]
     adds_up = disclosure.AddsUp(["gesprek"], "groep", WHOLE, "aantal_deelnemers")
     figures = {"aantal_deelnemers": "aantal_deelnemers_status"}
     shown = disclosure.suppress(cells, rules, figures=figures, adds_up=adds_up)
     exposed = disclosure.violations(shown, rules, figures=figures, adds_up=adds_up)
-    groups = shown[~shown["groep"].isin([UNPLACED, WHOLE])].merge(_typical(step), how="left", on=["gesprek", "groep"])
+    groups = shown[~shown["groep"].isin([UNPLACED, WHOLE])].merge(
+        _typical(step), how="left", on=["gesprek", "groep"]
+    )
     groups["kenmerkend"] = groups["kenmerkend"].where(groups["aantal_deelnemers"].notna())
     rows = pd.concat([groups.merge(found, on="gesprek"), none], ignore_index=True)
     rows["stabiliteit"] = rows["stabiliteit"].where(rows["uitkomst"] == FOUND)
@@ -296,9 +368,13 @@ def groepen(step: Step) -> Offered:
 def _typical(step: Step) -> pd.DataFrame:
     """What makes each group: its representative statements, in words where these may be shown."""
     rows = step.read(PER_GROUP).df()
-    rows = rows[rows["rang"].notna()].merge(step.read(STATEMENTS).df()[["gesprek", "stelling_id", "mag_tonen"]], on=["gesprek", "stelling_id"])
+    rows = rows[rows["rang"].notna()].merge(
+        step.read(STATEMENTS).df()[["gesprek", "stelling_id", "mag_tonen"]], on=["gesprek", "stelling_id"]
+    )
     texts = step.read(TEXTS).filter("soort = 'stelling'").df().rename(columns={"tekst_id": "stelling_id"})
-    rows = rows.merge(texts[["gesprek", "stelling_id", "tekst"]], how="left", on=["gesprek", "stelling_id"]).sort_values("rang")
+    rows = rows.merge(
+        texts[["gesprek", "stelling_id", "tekst"]], how="left", on=["gesprek", "stelling_id"]
+    ).sort_values("rang")
     words = rows["tekst"].where(rows["mag_tonen"] & rows["tekst"].notna(), "stelling " + rows["stelling_id"])
     rows = rows.assign(groep=rows["groep"].astype("str"), kenmerkend=rows["kant"] + ": " + words)
     return rows.groupby(["gesprek", "groep"])["kenmerkend"].agg(" | ".join).reset_index()
@@ -320,14 +396,38 @@ def stellingen_per_groep(step: Step) -> Offered:
     months = last_months(step)[["gesprek", "maand", "is_afgesloten"]]
     cells = step.read(PER_GROUP).df().merge(months, on="gesprek")
     cells = cells[cells["is_afgesloten"]].assign(groep=lambda f: f["groep"].astype("str"))
-    totals = step.read(FIGURES).df().merge(cells[["gesprek", "stelling_id"]].drop_duplicates(), on=["gesprek", "stelling_id"])
+    totals = (
+        step.read(FIGURES)
+        .df()
+        .merge(cells[["gesprek", "stelling_id"]].drop_duplicates(), on=["gesprek", "stelling_id"])
+    )
     totals = totals[["gesprek", "stelling_id", "stemmen"]]
     placed = cells.groupby(["gesprek", "stelling_id"])["stemmen"].sum().rename("ingedeeld").reset_index()
     unplaced = totals.merge(placed, on=["gesprek", "stelling_id"])
     unplaced["stemmen"] -= unplaced.pop("ingedeeld")
-    everything = pd.concat([cells, unplaced.assign(groep=UNPLACED), totals.assign(groep=WHOLE)], ignore_index=True)
-    everything = everything.assign(status=DEFINITIVE, grootste_aandeel=0.0, **{PEOPLE: everything["stemmen"]}, rijen=everything["stemmen"])
-    figures = dict.fromkeys(("stemmen", "eens", "oneens", "neutraal", "verschil", "verschil_onder", "verschil_boven", "is_onderscheidend", "kant"), "status")
+    everything = pd.concat(
+        [cells, unplaced.assign(groep=UNPLACED), totals.assign(groep=WHOLE)], ignore_index=True
+    )
+    everything = everything.assign(
+        status=DEFINITIVE,
+        grootste_aandeel=0.0,
+        **{PEOPLE: everything["stemmen"]},
+        rijen=everything["stemmen"],
+    )
+    figures = dict.fromkeys(
+        (
+            "stemmen",
+            "eens",
+            "oneens",
+            "neutraal",
+            "verschil",
+            "verschil_onder",
+            "verschil_boven",
+            "is_onderscheidend",
+            "kant",
+        ),
+        "status",
+    )
     adds_up = disclosure.AddsUp(["gesprek", "stelling_id"], "groep", WHOLE, "rijen")
     # The total is published exactly: it is known whatever is hidden here.
     shown = disclosure.suppress(everything, rules, figures=figures, adds_up=adds_up)
@@ -339,11 +439,16 @@ def stellingen_per_groep(step: Step) -> Offered:
     rows["is_onderscheidend_status"] = rows["status"].mask(
         (rows["status"] == DEFINITIVE) & rows["verschil"].isna(), UNRELIABLE
     )
-    rows["is_onderscheidend"] = rows["is_onderscheidend"].where(rows["is_onderscheidend_status"] == DEFINITIVE)
+    rows["is_onderscheidend"] = rows["is_onderscheidend"].where(
+        rows["is_onderscheidend_status"] == DEFINITIVE
+    )
     contract = step.platform.tables["slimme_participatie/published/stellingen_per_groep"].contract
     return Offered(
         typed(rows[[c.name for c in contract.columns]], contract),
-        controls={"rijen_zonder_onthulling": len(rows) - len(exposed), "cellen_van_gesloten_gesprekken": len(cells)},
+        controls={
+            "rijen_zonder_onthulling": len(rows) - len(exposed),
+            "cellen_van_gesloten_gesprekken": len(cells),
+        },
     )
 
 
@@ -365,17 +470,40 @@ def themas(step: Step) -> Offered:
     made = []
     for name, month, closed in months[["gesprek", "maand", "is_afgesloten"]].itertuples(index=False):
         own = texts[texts["gesprek"] == name]
-        checked = own[own["gecontroleerd_thema"].notna()].rename(columns={"thema": "voorspeld", "gecontroleerd_thema": "werkelijk"})
-        facts = {"gesprek": name, "maand": month, "aantal_teksten": len(own), "aantal_gecontroleerd": len(checked)}
+        checked = own[own["gecontroleerd_thema"].notna()].rename(
+            columns={"thema": "voorspeld", "gecontroleerd_thema": "werkelijk"}
+        )
+        facts = {
+            "gesprek": name,
+            "maand": month,
+            "aantal_teksten": len(own),
+            "aantal_gecontroleerd": len(checked),
+        }
         if not (closed and themes.may_be_published(checked)):
             why = NOT_CHECKED if closed else "gesprek loopt nog"
-            made.append(pd.DataFrame([facts | {"thema": "alle", "aandeel_pct_status": NOT_AVAILABLE, "toelichting": why}]))
+            made.append(
+                pd.DataFrame(
+                    [facts | {"thema": "alle", "aandeel_pct_status": NOT_AVAILABLE, "toelichting": why}]
+                )
+            )
             continue
         names = sorted(set(own["thema"]) | set(checked["werkelijk"]) | {themes.REST})
         shares = themes.corrected_shares(list(own["thema"]), checked, names)
-        percent = {"aandeel_pct": 100 * shares["aandeel"], "aandeel_onder_pct": 100 * shares["onder"], "aandeel_boven_pct": 100 * shares["boven"]}
+        percent = {
+            "aandeel_pct": 100 * shares["aandeel"],
+            "aandeel_onder_pct": 100 * shares["onder"],
+            "aandeel_boven_pct": 100 * shares["boven"],
+        }
         accuracy = 100 * float((checked["voorspeld"] == checked["werkelijk"]).mean())
-        made.append(shares[["thema"]].assign(**facts, **percent, juist_pct=accuracy, aandeel_pct_status=DEFINITIVE, toelichting="gecorrigeerd met een steekproef"))
+        made.append(
+            shares[["thema"]].assign(
+                **facts,
+                **percent,
+                juist_pct=accuracy,
+                aandeel_pct_status=DEFINITIVE,
+                toelichting="gecorrigeerd met een steekproef",
+            )
+        )
     frame = pd.concat(made, ignore_index=True).reindex(columns=[c.name for c in contract.columns])
     return Offered(typed(frame, contract), controls={"gesprekken": sorted(months["gesprek"])})
 
@@ -404,15 +532,24 @@ def bereik(step: Step) -> Offered:
     for column, values in counted.items():
         rows[column] = rows["gesprek"].map(values).fillna(0).astype("int64")
     masked = texts[[c for c in texts.columns if c.startswith("aantal_")]].sum(axis=1)
-    rows["gemaskeerde_gegevens"] = rows["gesprek"].map(masked.groupby(texts["gesprek"]).sum()).fillna(0).astype("int64")
+    rows["gemaskeerde_gegevens"] = (
+        rows["gesprek"].map(masked.groupby(texts["gesprek"]).sum()).fillna(0).astype("int64")
+    )
     median = people[people["aantal_stemmen"] > 0].groupby("gesprek")["aantal_stemmen"].median()
     rows["stemmen_per_deelnemer_mediaan"] = rows["gesprek"].map(median)
-    rows["stemmen_per_deelnemer_mediaan_status"] = pd.Series(DEFINITIVE, index=rows.index).mask(rows["deelnemers_met_stem"] == 0, NOT_APPLICABLE)
+    rows["stemmen_per_deelnemer_mediaan_status"] = pd.Series(DEFINITIVE, index=rows.index).mask(
+        rows["deelnemers_met_stem"] == 0, NOT_APPLICABLE
+    )
     figure = {"stemmen_per_deelnemer_mediaan": "stemmen_per_deelnemer_mediaan_status"}
-    few = (rows["deelnemers_met_stem"] > 0) & (rows["deelnemers_met_stem"] < step.settings(ParticipatieSettings).min_deelnemers)
+    few = (rows["deelnemers_met_stem"] > 0) & (
+        rows["deelnemers_met_stem"] < step.settings(ParticipatieSettings).min_deelnemers
+    )
     rows = hide(hide(rows, figure, few, SUPPRESSED), figure, ~rows["is_afgesloten"], NOT_AVAILABLE)
     contract = step.platform.tables["slimme_participatie/published/bereik"].contract
-    return Offered(typed(rows[[c.name for c in contract.columns]], contract), controls={"stemmen": int(people["aantal_stemmen"].sum())})
+    return Offered(
+        typed(rows[[c.name for c in contract.columns]], contract),
+        controls={"stemmen": int(people["aantal_stemmen"].sum())},
+    )
 
 
 @gated_table(
@@ -435,22 +572,42 @@ def representativiteit(step: Step) -> Offered:
     cells = []
     for feature in FEATURES:
         known = people.assign(klasse=people[feature].astype("object").fillna("onbekend"))
-        counted = known.groupby(["gesprek", "klasse"]).size().rename("aantal_deelnemers").reset_index().assign(kenmerk=feature)
+        counted = (
+            known.groupby(["gesprek", "klasse"])
+            .size()
+            .rename("aantal_deelnemers")
+            .reset_index()
+            .assign(kenmerk=feature)
+        )
         classes = inhabitants.loc[inhabitants["kenmerk"] == feature, ["klasse"]]
-        all_cells = months[["gesprek"]].merge(pd.concat([classes, pd.DataFrame({"klasse": ["onbekend"]})]), how="cross").assign(kenmerk=feature)
+        all_cells = (
+            months[["gesprek"]]
+            .merge(pd.concat([classes, pd.DataFrame({"klasse": ["onbekend"]})]), how="cross")
+            .assign(kenmerk=feature)
+        )
         cells.append(all_cells.merge(counted, how="outer", on=["gesprek", "kenmerk", "klasse"]))
-    rows = pd.concat(cells, ignore_index=True).merge(inhabitants, how="left", on=["kenmerk", "klasse"]).merge(months, on="gesprek")
+    rows = (
+        pd.concat(cells, ignore_index=True)
+        .merge(inhabitants, how="left", on=["kenmerk", "klasse"])
+        .merge(months, on="gesprek")
+    )
     rows["aantal_deelnemers"] = rows["aantal_deelnemers"].fillna(0).astype("Int64")
     by = ["gesprek", "kenmerk"]
     everyone = rows.groupby(by)["aantal_deelnemers"].transform("sum")
     is_known = rows["klasse"] != "onbekend"
     known = rows["aantal_deelnemers"].where(is_known, 0).groupby([rows[c] for c in by]).transform("sum")
     rows["aandeel_pct"] = (100 * rows["aantal_deelnemers"] / everyone.where(everyone > 0)).astype("float64")
-    rows["aandeel_bevolking_pct"] = 100 * rows["bevolking"].astype("float64") / rows.groupby(by)["bevolking"].transform("sum").astype("float64").replace(0, float("nan"))
+    rows["aandeel_bevolking_pct"] = (
+        100
+        * rows["bevolking"].astype("float64")
+        / rows.groupby(by)["bevolking"].transform("sum").astype("float64").replace(0, float("nan"))
+    )
     share = (100 * rows["aantal_deelnemers"] / known.where(known > 0)).astype("float64")
     rows["index_bevolking"] = (share / rows["aandeel_bevolking_pct"]).where(is_known)
     rows["aantal_deelnemers_status"] = DEFINITIVE
-    rows["index_bevolking_status"] = pd.Series(DEFINITIVE, index=rows.index).where(rows["index_bevolking"].notna(), NOT_AVAILABLE)
+    rows["index_bevolking_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
+        rows["index_bevolking"].notna(), NOT_AVAILABLE
+    )
     rows["index_bevolking_status"] = rows["index_bevolking_status"].where(is_known, NOT_APPLICABLE)
     rows = _suppressed(rows, everyone, rules)
     extremes = rows.groupby(by)["index_bevolking"].agg(["min", "max"]).reset_index()
@@ -458,18 +615,31 @@ def representativiteit(step: Step) -> Offered:
     hidden = rows[is_known & rows["aantal_deelnemers"].isna()][by].drop_duplicates()
     rows = rows.merge(extremes[[*by, "verhouding_uitersten"]], how="left", on=by)
     incomplete = pd.MultiIndex.from_frame(rows[by]).isin(pd.MultiIndex.from_frame(hidden))
-    rows["verhouding_uitersten_status"] = pd.Series(DEFINITIVE, index=rows.index).where(rows["verhouding_uitersten"].notna(), NOT_AVAILABLE)
+    rows["verhouding_uitersten_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
+        rows["verhouding_uitersten"].notna(), NOT_AVAILABLE
+    )
     # The ratio of the shown categories alone would hide the very smallest.
     rows["verhouding_uitersten"] = rows["verhouding_uitersten"].mask(incomplete)
     rows["verhouding_uitersten_status"] = rows["verhouding_uitersten_status"].mask(incomplete, SUPPRESSED)
-    rows["effectieve_omvang"] = rows["gesprek"].map(effective).where(rows["is_afgesloten"] & (everyone.to_numpy() >= rules.min_participants))
-    rows["effectieve_omvang_status"] = pd.Series(DEFINITIVE, index=rows.index).where(rows["effectieve_omvang"].notna(), NOT_AVAILABLE)
+    rows["effectieve_omvang"] = (
+        rows["gesprek"]
+        .map(effective)
+        .where(rows["is_afgesloten"] & (everyone.to_numpy() >= rules.min_participants))
+    )
+    rows["effectieve_omvang_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
+        rows["effectieve_omvang"].notna(), NOT_AVAILABLE
+    )
     rows["toelichting"] = "deelnemers hebben zichzelf aangemeld: geen afspiegeling van de bevolking"
-    exposed = disclosure.violations(_for_rules(rows), rules, figures={"aantal_deelnemers": "aantal_deelnemers_status"}, adds_up=None)
+    exposed = disclosure.violations(
+        _for_rules(rows), rules, figures={"aantal_deelnemers": "aantal_deelnemers_status"}, adds_up=None
+    )
     contract = step.platform.tables["slimme_participatie/published/representativiteit"].contract
     return Offered(
         typed(rows[[c.name for c in contract.columns]], contract),
-        controls={"rijen_zonder_onthulling": len(rows) - len(exposed), "gesprekken": sorted(months["gesprek"])},
+        controls={
+            "rijen_zonder_onthulling": len(rows) - len(exposed),
+            "gesprekken": sorted(months["gesprek"]),
+        },
     )
 
 
@@ -484,8 +654,15 @@ def _suppressed(rows: pd.DataFrame, everyone: pd.Series, rules: DisclosureRules)
     from koploper_pipelines.methods import disclosure
 
     by = ["gesprek", "kenmerk"]
-    whole = rows[by].assign(klasse=WHOLE, aantal_deelnemers=everyone).drop_duplicates().assign(aantal_deelnemers_status=DEFINITIVE)
-    cells = _for_rules(pd.concat([rows, whole], ignore_index=True)).assign(rijen=lambda f: f["aantal_deelnemers"])
+    whole = (
+        rows[by]
+        .assign(klasse=WHOLE, aantal_deelnemers=everyone)
+        .drop_duplicates()
+        .assign(aantal_deelnemers_status=DEFINITIVE)
+    )
+    cells = _for_rules(pd.concat([rows, whole], ignore_index=True)).assign(
+        rijen=lambda f: f["aantal_deelnemers"]
+    )
     adds_up = disclosure.AddsUp(by, "klasse", WHOLE, "rijen")
     hidden = disclosure.complementary(cells, disclosure.may_not_be_shown(cells, rules), rules, adds_up)
     is_hidden = hidden.iloc[: len(rows)].set_axis(rows.index)
@@ -508,15 +685,25 @@ def doorwerking(step: Step) -> Offered:
 
     proposals = step.read(PROPOSALS).df()
     both = pd.concat([proposals, proposals.assign(uitkomst="alle")], ignore_index=True)
-    made = both.groupby(["gesprek", "uitkomst"]).agg(
-        aantal_voorstellen=("voorstel_id", "size"), beantwoord_na_dagen_mediaan=("antwoord_dagen", "median")
-    ).reset_index()
+    made = (
+        both.groupby(["gesprek", "uitkomst"])
+        .agg(
+            aantal_voorstellen=("voorstel_id", "size"),
+            beantwoord_na_dagen_mediaan=("antwoord_dagen", "median"),
+        )
+        .reset_index()
+    )
     total = made["gesprek"].map(proposals.groupby("gesprek").size())
     made["aandeel_pct"] = 100 * made["aantal_voorstellen"] / total
     is_known = made["beantwoord_na_dagen_mediaan"].notna()
-    made["beantwoord_na_dagen_mediaan_status"] = pd.Series(DEFINITIVE, index=made.index).where(is_known, NOT_AVAILABLE)
+    made["beantwoord_na_dagen_mediaan_status"] = pd.Series(DEFINITIVE, index=made.index).where(
+        is_known, NOT_AVAILABLE
+    )
     contract = step.platform.tables["slimme_participatie/published/doorwerking"].contract
-    return Offered(typed(made[[c.name for c in contract.columns]], contract), controls={"voorstellen_dubbel": 2 * len(proposals)})
+    return Offered(
+        typed(made[[c.name for c in contract.columns]], contract),
+        controls={"voorstellen_dubbel": 2 * len(proposals)},
+    )
 
 
 @gated_table(
@@ -531,9 +718,19 @@ def evaluatie(step: Step) -> Offered:
 
     months = last_months(step)[["gesprek", "maand", "is_afgesloten"]]
     rows = step.read(INDICATORS).df().merge(months, on="gesprek")
-    rows["waarde_status"] = pd.Series(DEFINITIVE, index=rows.index).where(rows["waarde"].notna(), NOT_AVAILABLE)
+    rows["waarde_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
+        rows["waarde"].notna(), NOT_AVAILABLE
+    )
     personal = rows["indicator"].isin(ABOUT_PEOPLE) & rows["waarde"].notna()
     few = personal & (rows["aantal_deelnemers"] < step.settings(ParticipatieSettings).min_deelnemers)
-    rows = hide(hide(rows, {"waarde": "waarde_status"}, few, SUPPRESSED), {"waarde": "waarde_status"}, personal & ~rows["is_afgesloten"], NOT_AVAILABLE)
+    rows = hide(
+        hide(rows, {"waarde": "waarde_status"}, few, SUPPRESSED),
+        {"waarde": "waarde_status"},
+        personal & ~rows["is_afgesloten"],
+        NOT_AVAILABLE,
+    )
     contract = step.platform.tables["slimme_participatie/published/evaluatie"].contract
-    return Offered(typed(rows[[c.name for c in contract.columns]], contract), controls={"indicatoren": count(step.read(INDICATORS))})
+    return Offered(
+        typed(rows[[c.name for c in contract.columns]], contract),
+        controls={"indicatoren": count(step.read(INDICATORS))},
+    )

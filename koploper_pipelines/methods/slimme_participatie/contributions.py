@@ -95,7 +95,9 @@ def votes(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> duck
         the statement, ``is_laatste`` (the last of its person on its statement, also of a rejected one),
         ``reden`` and ``toelichting``.
     """
-    statements(rows).filter("reden IS NULL").project("gesprek, stelling_id, oordeel").create("bekende_stellingen")
+    statements(rows).filter("reden IS NULL").project("gesprek, stelling_id, oordeel").create(
+        "bekende_stellingen"
+    )
     events(rows).create("gebeurtenissen")
     rows.filter("soort = 'deelnemer' AND TRY_CAST(eens AS BIGINT) IS NOT NULL").project(
         "gesprek, deelnemer, eens"

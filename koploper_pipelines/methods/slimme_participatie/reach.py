@@ -19,17 +19,27 @@ import pandas as pd
 Floats = npt.NDArray[np.float64]
 
 
+class NoConvergence(ValueError):
+    """The population's shares of the features cannot be met together by these people."""
+
+
 def rake(
-    people: pd.DataFrame, targets: Mapping[str, Mapping[str, float]], *, tolerance: float = 1e-9, rounds: int = 200
+    people: pd.DataFrame,
+    targets: Mapping[str, Mapping[str, float]],
+    *,
+    fewest: int = 10,
+    tolerance: float = 1e-9,
+    rounds: int = 500,
 ) -> Floats:
     """Weights with which the people have the population's share of each category, one feature at a time.
 
-    Categories without people are left out and the others' targets scaled up; unknown values (missing) keep
-    their weight within each round.
+    Categories of fewer than `fewest` people are left out, since one person would stand for many thousands, and
+    the others' targets scaled up. People of an unknown or left-out category keep their weight in that round.
 
     Args:
         people: one row a person, a column a feature.
         targets: for each feature the population's share of each category.
+        fewest: people that a category needs.
         tolerance: largest relative change of a weight at which it has converged.
         rounds: most rounds.
 
@@ -37,23 +47,27 @@ def rake(
         Weights with mean 1, shape (people,).
 
     Raises:
-        ValueError: no convergence within the rounds; the targets contradict each other.
+        NoConvergence: the targets contradict each other.
     """
     weight = np.ones(len(people))
-    masks = [
-        [((people[f] == c).to_numpy(), share) for c, share in shares.items() if (people[f] == c).any() and share > 0]
+    features = [
+        [
+            ((people[f] == c).to_numpy(), share)
+            for c, share in shares.items()
+            if (people[f] == c).sum() >= fewest
+        ]
         for f, shares in targets.items()
     ]
     for _ in range(rounds):
         before = weight.copy()
-        for feature in masks:
-            total = sum(share for _, share in feature)
-            known = sum(weight[mask].sum() for mask, _ in feature)
-            for mask, share in feature:
+        for categories in features:
+            total = sum(share for _, share in categories)
+            known = sum(weight[mask].sum() for mask, _ in categories)
+            for mask, share in categories:
                 weight[mask] *= share / total * known / weight[mask].sum()
-        if np.abs(weight / before - 1).max() < tolerance:
+        if np.abs(weight / before - 1).max(initial=0) < tolerance:
             return weight / weight.mean()
-    raise ValueError(f"raking did not converge in {rounds} rounds")
+    raise NoConvergence(f"raking did not converge in {rounds} rounds")
 
 
 def effective_size(weight: Floats) -> float:

@@ -161,7 +161,9 @@ def representative(counts: GroupCounts, most: int = 5) -> pd.DataFrame:
     rows: list[tuple[int, int, int, float, int]] = []
     for group in range(len(counts.seen)):
         seen, seen_out = counts.seen[group], counts.seen.sum(axis=0) - counts.seen[group]
-        sides = [_side(n[group], seen, n.sum(axis=0) - n[group], seen_out) for n in (counts.agree, counts.disagree)]
+        sides = [
+            _side(n[group], seen, n.sum(axis=0) - n[group], seen_out) for n in (counts.agree, counts.disagree)
+        ]
         stronger = np.where(sides[0][0] >= sides[1][0], 0, 1)
         columns = np.arange(len(seen))
         product = np.stack([s[0] for s in sides])[stronger, columns]
@@ -208,7 +210,9 @@ class HeldOut:
     distinctive: Bools
 
 
-def held_out(votes: Votes, label: Integers, number: int, rules: GroupRules, *, level: float = 0.05) -> HeldOut:
+def held_out(
+    votes: Votes, label: Integers, number: int, rules: GroupRules, *, level: float = 0.05
+) -> HeldOut:
     """Test where a group differs, on votes held out from the grouping.
 
     The statements are divided in parts. For each part participants are grouped again by their votes on the
@@ -299,7 +303,9 @@ def wilson(number: npt.ArrayLike, total: npt.ArrayLike) -> tuple[Floats, Floats]
 # -- Whether somebody steers ---------------------------------------------------------------------------------
 
 
-def voting_blocs(votes: Votes, *, least_votes: int = 10, least_members: int = 5, chance: float = 1e-6) -> Integers:
+def voting_blocs(
+    votes: Votes, *, least_votes: int = 10, least_members: int = 5, chance: float = 1e-3
+) -> Integers:
     """Participants who vote the same on the same statements, far more often than opinions can explain.
 
     Participants with exactly the same votes (statements and values, at least `least_votes` of them) form a
@@ -335,7 +341,9 @@ def voting_blocs(votes: Votes, *, least_votes: int = 10, least_members: int = 5,
         pd.Series(key[frame["code"]]).groupby(frame["p"].to_numpy()).sum().reindex(by_person.index)
     )
     pairs = votes.participants * (votes.participants - 1) / 2
-    suspect = by_person[(by_person["n"] >= least_votes) & (by_person["log"] + np.log(max(pairs, 1)) < np.log(chance))]
+    suspect = by_person[
+        (by_person["n"] >= least_votes) & (by_person["log"] + np.log(max(pairs, 1)) < np.log(chance))
+    ]
     size = suspect.groupby("hash")["n"].transform("size")
     members = suspect[size >= least_members]
     bloc = np.full(votes.participants, -1, dtype=np.int64)

@@ -28,7 +28,9 @@ Spans = Iterable[tuple[int, int, str]]
 _ZERO_WIDTH = re.compile("[\u00ad\u200b\u2060\ufeff]")
 _CONTROLS = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]")
 _FORMULA = re.compile(r"^\s*[=+@-]\s*[A-Za-z][A-Za-z0-9.]*\s*\(|^\s*=|^\s*@\w+\(")
-_ACTIVE = re.compile(r"<\s*/?\s*(script|style|iframe|object|embed|form|svg|link|meta)\b|\bon\w+\s*=\s*[\"']", re.I)
+_ACTIVE = re.compile(
+    r"<\s*/?\s*(script|style|iframe|object|embed|form|svg|link|meta)\b|\bon\w+\s*=\s*[\"']", re.I
+)
 _TAG = re.compile(r"<\s*/?\s*[a-z][^<>]*>", re.I)
 _BLOCKS = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4"})
 
@@ -40,7 +42,9 @@ _IBAN = re.compile(
 _PHONE = re.compile(
     r"(?<![\w.,])(?:(?:\+|00)\s?31[\s.-]?(?:\(0\)[\s.-]?)?|\(?0)[1-9](?:[\s.()-]{0,2}\d){6,9}(?!\w)"
 )
-_NINE = re.compile(r"(?<![\w.,-])\d{3}[ .]?\d{2,3}[ .]?\d{3}(?![\w])|(?<![\w.,-])\d{4}[ .]?\d{2}[ .]?\d{3}(?!\w)")
+_NINE = re.compile(
+    r"(?<![\w.,-])\d{3}[ .]?\d{2,3}[ .]?\d{3}(?![\w])|(?<![\w.,-])\d{4}[ .]?\d{2}[ .]?\d{3}(?!\w)"
+)
 _POSTCODE = re.compile(r"(?<![\w.,-])[1-9]\d{3}\s?([A-Za-z]{2})(?!\w)")
 # After a year or an amount these are words or units, when written in small letters.
 _WORDS_OF_TWO = frozenset(

@@ -15,7 +15,9 @@ from koploper_pipelines.gates.staging import SchemaMismatch
 from koploper_pipelines.resources.inbox_folders import read_rows
 
 NAME = "decidim"
-_FILE = re.compile(r"open-data-(proposals|proposal_comments|comments)\.csv$|^(proposals|proposal_comments)\.csv$", re.I)
+_FILE = re.compile(
+    r"open-data-(proposals|proposal_comments|comments)\.csv$|^(proposals|proposal_comments)\.csv$", re.I
+)
 _ANY = re.compile(r"open-data-[a-z_]+\.csv$", re.I)
 
 
@@ -39,7 +41,9 @@ def _proposals(file: Path, name: str, part: str, rows: Rows) -> None:
     number_at = _one(header, name, "id")
     title, body = _texts(header, "title"), _texts(header, "body")
     if not body:
-        raise SchemaMismatch(f"{name}: column 'body' is missing in the header; expected id, title, body, state")
+        raise SchemaMismatch(
+            f"{name}: column 'body' is missing in the header; expected id, title, body, state"
+        )
     optional = {
         "tijd": ("published_at", "created_at"),
         "status": ("state",),
@@ -55,7 +59,13 @@ def _proposals(file: Path, name: str, part: str, rows: Rows) -> None:
         words = [line[i] for i in (*title[:1], *body) if line[i].strip()]
         who = rows.pseudonym(line[author]) if author is not None else None
         rows.add(
-            part, number, soort=IDEA, item=line[number_at].strip(), tekst=". ".join(words), deelnemer=who, **values
+            part,
+            number,
+            soort=IDEA,
+            item=line[number_at].strip(),
+            tekst=". ".join(words),
+            deelnemer=who,
+            **values,
         )
 
 

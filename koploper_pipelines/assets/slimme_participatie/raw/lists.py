@@ -35,7 +35,10 @@ def population(file: Path, name: str) -> pa.Table:
     header = [c.strip().lower() for c in next(lines)]
     region = next((c for c in REGION if c in header), REGION[0])
     check_header(
-        header, name, ("geslacht", "leeftijd", region, "perioden"), [c for c in header if c.startswith("bevolking")] + ["id"]
+        header,
+        name,
+        ("geslacht", "leeftijd", region, "perioden"),
+        [c for c in header if c.startswith("bevolking")] + ["id"],
     )
     figures = [c for c in header if c.startswith("bevolking")]
     if len(figures) != 1:
@@ -65,10 +68,15 @@ def themes(file: Path, name: str) -> pa.Table:
         raise SchemaMismatch(f"{name}: cannot be read as YAML") from error
     listed = said.get("themas") if isinstance(said, dict) else None
     if not isinstance(listed, dict) or len(listed) < 2:
-        raise SchemaMismatch(f"{name}: expected 'themas' with at least two themes and their example sentences")
+        raise SchemaMismatch(
+            f"{name}: expected 'themas' with at least two themes and their example sentences"
+        )
     rows = [(str(theme), str(sentence)) for theme, sentence in _examples(listed, name)]
     return pa.table(
-        {"thema": pa.array([t for t, _ in rows], pa.string()), "voorbeeld": pa.array([s for _, s in rows], pa.string())}
+        {
+            "thema": pa.array([t for t, _ in rows], pa.string()),
+            "voorbeeld": pa.array([s for _, s in rows], pa.string()),
+        }
     )
 
 

@@ -46,7 +46,13 @@ def _add(rows: Rows, part: str, number: int, kind: str, line: Mapping[str, str])
     submission = line.get("inzending id")
     if kind == VOTE:
         rows.add(
-            part, number, soort=VOTE, deelnemer=who, item=submission, waarde=line.get("stem"), tijd=line.get("datum")
+            part,
+            number,
+            soort=VOTE,
+            deelnemer=who,
+            item=submission,
+            waarde=line.get("stem"),
+            tijd=line.get("datum"),
         )
     elif kind == REACTION:
         text = (line.get("reactie") or "").removeprefix("└ ")
@@ -68,7 +74,9 @@ def _add(rows: Rows, part: str, number: int, kind: str, line: Mapping[str, str])
         support = line.get("likes") or line.get("aantal likes")
         rows.add(part, number, soort=IDEA, tekst=text, status=state, steun=support, **shared)
         # What is voted on here is the submission itself; its title is the statement.
-        rows.add(f"{part}#stellingen", number, soort=STATEMENT, tekst=line.get("titel"), moderatie="1", **shared)
+        rows.add(
+            f"{part}#stellingen", number, soort=STATEMENT, tekst=line.get("titel"), moderatie="1", **shared
+        )
 
 
 def _lines(file: Path, name: str) -> Iterator[list[str]]:

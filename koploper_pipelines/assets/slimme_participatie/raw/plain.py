@@ -23,12 +23,26 @@ from koploper_pipelines.resources.inbox_folders import check_header, read_rows
 
 NAME = "csv"
 FILES: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, str]]] = {
-    "stemmen": (VOTE, ("deelnemer", "stelling", "stem"), {"stelling": "item", "stem": "waarde", "tijd": "tijd"}),
-    "stellingen": (STATEMENT, ("stelling", "tekst"), {"stelling": "item", "moderatie": "moderatie", "tijd": "tijd"}),
+    "stemmen": (
+        VOTE,
+        ("deelnemer", "stelling", "stem"),
+        {"stelling": "item", "stem": "waarde", "tijd": "tijd"},
+    ),
+    "stellingen": (
+        STATEMENT,
+        ("stelling", "tekst"),
+        {"stelling": "item", "moderatie": "moderatie", "tijd": "tijd"},
+    ),
     "ideeen": (
         IDEA,
         ("idee", "tekst"),
-        {"idee": "item", "status": "status", "beantwoord_op": "beantwoord_op", "steun": "steun", "tijd": "tijd"},
+        {
+            "idee": "item",
+            "status": "status",
+            "beantwoord_op": "beantwoord_op",
+            "steun": "steun",
+            "tijd": "tijd",
+        },
     ),
     "reacties": (REACTION, ("reactie", "tekst"), {"reactie": "item", "idee": "ouder", "tijd": "tijd"}),
     "deelnemers": (

@@ -57,7 +57,12 @@ def recognises(files: Mapping[str, Path]) -> bool:
 def read(files: Mapping[str, Path], rows: Rows, where: str) -> list[str]:
     """Add all rows of an export; names of the files that were read."""
     found = parts(files)
-    readers = {"comments": _comments, "votes": _votes, "participants-votes": _participants, "summary": _summary}
+    readers = {
+        "comments": _comments,
+        "votes": _votes,
+        "participants-votes": _participants,
+        "summary": _summary,
+    }
     for part, name in found.items():
         if part in readers:
             readers[part](files[name], f"{where}/{name}", part, rows)
@@ -73,7 +78,13 @@ def _votes(file: Path, name: str, part: str, rows: Rows) -> None:
     for number, line in enumerate(lines, start=1):
         who = rows.pseudonym(line[voter])
         rows.add(
-            part, number, soort=VOTE, deelnemer=who, item=line[comment].strip(), tijd=line[time], waarde=line[vote]
+            part,
+            number,
+            soort=VOTE,
+            deelnemer=who,
+            item=line[comment].strip(),
+            tijd=line[time],
+            waarde=line[vote],
         )
 
 
@@ -115,7 +126,13 @@ def _participants(file: Path, name: str, part: str, rows: Rows) -> None:
         who = rows.pseudonym(line[at["participant"]])
         agrees, disagrees = (line[at[c]] if c in at else None for c in ("n-agree", "n-disagree"))
         rows.add(
-            part, number, soort=PARTICIPANT, deelnemer=who, groep=line[at["group-id"]], eens=agrees, oneens=disagrees
+            part,
+            number,
+            soort=PARTICIPANT,
+            deelnemer=who,
+            groep=line[at["group-id"]],
+            eens=agrees,
+            oneens=disagrees,
         )
         for index, statement in statements:
             if line[index] != "":
