@@ -13,6 +13,8 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Search trees of names, made of their lists once, so that no night pays for it.
+WORD_LISTS := $(BIN)/python -m koploper_pipelines.resources.dutch_names
 REPORTS := build/reports
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
@@ -73,10 +75,12 @@ $(RUNTIME): requirements.lock pyproject.toml | .venv/bin/python
 	@echo "Setting up .venv from requirements.lock (once, some minutes)."
 	$(PIP_INSTALL) --require-hashes -r requirements.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	$(WORD_LISTS)
 	@touch $@
 
 $(DEV): requirements-dev.lock pyproject.toml | .venv/bin/python
 	@echo "Setting up .venv from requirements-dev.lock (once, some minutes)."
 	$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	$(WORD_LISTS)
 	@touch $@ $(RUNTIME)

@@ -34,7 +34,7 @@ LAYERS = ("raw", "cleaned", "indicators", "evaluation", "published")
 CONTRACTS_FOLDER = Path(__file__).parent
 
 MONTH = "maand"
-"""Name of a partition column that holds months; one of another name holds parts that are equal in all tables."""
+"""Name of a partition column that holds months; one of another name holds parts, equal in all tables."""
 SCHEMA_RULE = "schema_klopt"
 CONSERVATION_RULE = "geen_rij_verloren"
 MOST_ROWS_RULE = "meeste_rijen_blijven"

@@ -1,7 +1,7 @@
 """Names and addresses in Dutch texts, found with the word lists of the `deduce` package (LGPL-3.0).
 
 Here belong loading those lists and what of its findings counts in the words of citizens (it was made for
-medical records). Masking itself is `methods/slimme_participatie/texts.py`'s.
+medical records). What becomes of them is up to whoever asks.
 
 The first load on a machine builds search trees out of the lists, which takes a minute or two; they are kept
 beside the lists. `python -m koploper_pipelines.resources.dutch_names` does it at set-up.
@@ -13,6 +13,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 # Annotators of medical records that have nothing to find here.
 NOT_WANTED = frozenset(
@@ -20,10 +21,70 @@ NOT_WANTED = frozenset(
 )
 # Words that start many proposals and are surnames too.
 WORDS = frozenset(
-    "bank bank- berg bos bouw brug dam dijk fiets geef groen haal hal help hof hoge hou huis kap kerk koop kies"
-    " laat leg lage maak markt meer minder molen nieuw oude park pas plant plaats poort put ring ruim schaf school"
-    " schoon sloop sloot sluit start stop straat toren trek veel verbeter verbied vis vries water weg wit zet zon"
-    " zwart".split()
+    [
+        "bank",
+        "bank-",
+        "berg",
+        "bos",
+        "bouw",
+        "brug",
+        "dam",
+        "dijk",
+        "fiets",
+        "geef",
+        "groen",
+        "haal",
+        "hal",
+        "help",
+        "hof",
+        "hoge",
+        "hou",
+        "huis",
+        "kap",
+        "kerk",
+        "koop",
+        "kies",
+        "laat",
+        "leg",
+        "lage",
+        "maak",
+        "markt",
+        "meer",
+        "minder",
+        "molen",
+        "nieuw",
+        "oude",
+        "park",
+        "pas",
+        "plant",
+        "plaats",
+        "poort",
+        "put",
+        "ring",
+        "ruim",
+        "schaf",
+        "school",
+        "schoon",
+        "sloop",
+        "sloot",
+        "sluit",
+        "start",
+        "stop",
+        "straat",
+        "toren",
+        "trek",
+        "veel",
+        "verbeter",
+        "verbied",
+        "vis",
+        "vries",
+        "water",
+        "weg",
+        "wit",
+        "zet",
+        "zon",
+        "zwart",
+    ]
 )
 
 
@@ -39,7 +100,7 @@ def finder() -> Callable[[str], list[tuple[int, int, str]]]:
     return find
 
 
-def _loaded():  # type: ignore[no-untyped-def]  # the package has no types
+def _loaded() -> Any:
     root, level, handlers = logging.getLogger(), logging.getLogger().level, list(logging.getLogger().handlers)
     was_on = gc.isenabled()
     # Its import takes over the whole program's logging, at level DEBUG; and it unpickles millions of small
@@ -58,9 +119,9 @@ def _loaded():  # type: ignore[no-untyped-def]  # the package has no types
             gc.enable()
 
 
-def _counting(text: str, annotations: object) -> Iterator[tuple[int, int, str]]:
+def _counting(text: str, annotations: Any) -> Iterator[tuple[int, int, str]]:
     """What of the annotations is a person or an address; place names alone expose nobody."""
-    for found in annotations:  # type: ignore[attr-defined]
+    for found in annotations:
         start, end, tag = found.start_char, found.end_char, found.tag
         if tag == "locatie":
             if any(c.isdigit() for c in found.text):

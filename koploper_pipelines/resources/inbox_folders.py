@@ -101,7 +101,8 @@ class DroppedFolder:
             with zipfile.ZipFile(file) as packed:
                 if sum(i.file_size for i in packed.infolist()) > MAX_UNPACKED:
                     raise SchemaMismatch(
-                        f"{self.name}/{file.name}: more than {MAX_UNPACKED >> 30} GB unpacked, expected an export"
+                        f"{self.name}/{file.name}: more than {MAX_UNPACKED >> 30} GB unpacked,"
+                        " expected an export"
                     )
                 for number, info in enumerate(packed.infolist()):
                     # Only the last part of a name: one with `..` in it must not lead anywhere.
@@ -113,7 +114,8 @@ class DroppedFolder:
                         shutil.copyfileobj(source, plain)
         except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
             raise SchemaMismatch(
-                f"{self.name}/{file.name}: the zip file is damaged, cut off or locked, expected one that unpacks"
+                f"{self.name}/{file.name}: the zip file is damaged, cut off or locked, expected one that"
+                " unpacks"
             ) from error
         return found
 
@@ -156,7 +158,7 @@ def read_rows(file: Path, name: str) -> Iterator[list[str]]:
             if header is None:
                 raise SchemaMismatch(f"{name}: the file is empty, expected a header")
             yield header
-            for number, row in enumerate(rows, start=1):  # noqa: B007  # the error below names it
+            for number, row in enumerate(rows, start=1):  # the error below names it
                 if len(row) != len(header) and row:
                     raise SchemaMismatch(
                         f"{name}: row {number} (line {rows.line_num}) has {len(row)} fields, expected"
@@ -177,7 +179,8 @@ def check_header(header: Sequence[str], name: str, needed: Sequence[str], known:
         raise SchemaMismatch(f"{name}: column {doubled[0]!r} stands twice in the header, expected once")
     if missing := [c for c in needed if c not in header]:
         raise SchemaMismatch(
-            f"{name}: column {', '.join(map(repr, missing))} is missing in the header; expected {', '.join(needed)}"
+            f"{name}: column {', '.join(map(repr, missing))} is missing in the header; expected"
+            f" {', '.join(needed)}"
         )
     if unknown := [c for c in header if c not in needed and c not in known]:
         raise SchemaMismatch(

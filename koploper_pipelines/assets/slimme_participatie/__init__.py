@@ -12,7 +12,7 @@ from koploper_pipelines.settings import ExperimentSettings
 
 
 class ParticipatieSettings(ExperimentSettings):
-    """The experiment's choices, as `KOPLOPER_SLIMME_PARTICIPATIE_*`; reasons in docs/slimme_participatie.md."""
+    """The experiment's choices, as `KOPLOPER_SLIMME_PARTICIPATIE_*`; reasons: docs/slimme_participatie.md."""
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="KOPLOPER_SLIMME_PARTICIPATIE_")
 

@@ -42,8 +42,8 @@ def stemmen(step: Step) -> Offered:
         made,
         rejected=judged.filter("reden IS NOT NULL").project(columns),
         # Counted in the raw rows, apart from how they were judged.
-        rows_in=count(contributions.events(raw)),
-        controls={"paren_van_persoon_en_stelling": _pairs(raw)},
+        rows_in=count(contributions.events(step.con, raw)),
+        controls={"paren_van_persoon_en_stelling": _pairs(step, raw)},
     )
 
 
@@ -53,7 +53,7 @@ def stellingen(step: Step) -> Offered:
     from koploper_pipelines.methods.slimme_participatie import contributions
 
     raw = _newest(step)
-    contributions.statements(raw).create("beoordeelde_stellingen")
+    contributions.statements(step.con, raw).create("beoordeelde_stellingen")
     judged = step.con.table("beoordeelde_stellingen")
     counted = ", ".join(f"TRY_CAST({c} AS BIGINT) AS platform_{c}" for c in ("eens", "oneens", "neutraal"))
     made = judged.filter("reden IS NULL").project(
@@ -98,7 +98,8 @@ def deelnemers(step: Step) -> Offered:
         )
         SELECT i.gesprek, i.deelnemer, coalesce(s.n, 0) AS aantal_stemmen,
             coalesce(a.n, 0) AS aantal_stemmen_op_afgewezen, coalesce(t.n, 0) AS aantal_teksten,
-            TRY_CAST(TRY_CAST(k.groep AS DOUBLE) AS BIGINT) AS platform_groep, k.leeftijd, k.geslacht, k.gemeente
+            TRY_CAST(TRY_CAST(k.groep AS DOUBLE) AS BIGINT) AS platform_groep,
+            k.leeftijd, k.geslacht, k.gemeente
         FROM iedereen i LEFT JOIN stemmen s USING (gesprek, deelnemer)
         LEFT JOIN afgewezen a USING (gesprek, deelnemer) LEFT JOIN teksten t USING (gesprek, deelnemer)
         LEFT JOIN kenmerken k USING (gesprek, deelnemer)
@@ -148,7 +149,7 @@ def teksten(step: Step) -> Offered:
 
 
 def _masked(said: pd.Series, is_title: pd.Series) -> pd.DataFrame:
-    """Text, language, and the number of masked items of each kind; a title names what the organisation meant."""
+    """Text, language, and the number of masked items of each kind; titles keep their names."""
     import pandas as pd
 
     from koploper_pipelines.methods.slimme_participatie import texts
@@ -162,7 +163,7 @@ def _masked(said: pd.Series, is_title: pd.Series) -> pd.DataFrame:
         for text, keeps_names in zip(said, is_title, strict=True):
             readable = texts.readable(text)
             masked = texts.mask(readable, (lambda _: ()) if keeps_names else finder())
-            made.append({"tekst": masked.text, "taal": language(readable)} | masked.found)
+            made.append({"tekst": masked.text, "taal": language(readable), **masked.found})
     columns = ["tekst", "taal", *texts.KINDS]
     frame = pd.DataFrame(made, columns=columns)
     counts = {k: frame[k].fillna(0).astype("int64") for k in texts.KINDS}
@@ -189,7 +190,8 @@ def voorstellen(step: Step) -> Offered:
                 CASE WHEN status IS NULL OR lower(trim(status)) IN ('', 'not_answered', 'open', 'published')
                     THEN 'niet_beantwoord' ELSE CASE lower(trim(status))
                     WHEN 'accepted' THEN 'overgenomen' WHEN 'overgenomen' THEN 'overgenomen'
-                    WHEN 'deels overgenomen' THEN 'deels_overgenomen' WHEN 'deels_overgenomen' THEN 'deels_overgenomen'
+                    WHEN 'deels overgenomen' THEN 'deels_overgenomen'
+                    WHEN 'deels_overgenomen' THEN 'deels_overgenomen'
                     WHEN 'rejected' THEN 'afgewezen' WHEN 'afgewezen' THEN 'afgewezen'
                     WHEN 'uitgevoerd' THEN 'uitgevoerd' WHEN 'executed' THEN 'uitgevoerd'
                     WHEN 'evaluating' THEN 'in_behandeling' WHEN 'in behandeling' THEN 'in_behandeling'
@@ -216,11 +218,11 @@ def voorstellen(step: Step) -> Offered:
 def _newest(step: Step) -> duckdb.DuckDBPyRelation:
     from koploper_pipelines.methods.slimme_participatie import contributions
 
-    return contributions.newest(step.read(CONTRIBUTIONS))
+    return contributions.newest(step.con, step.read(CONTRIBUTIONS))
 
 
-def _pairs(raw: duckdb.DuckDBPyRelation) -> int:
+def _pairs(step: Step, raw: duckdb.DuckDBPyRelation) -> int:
     """Different pairs of person and statement: no more votes than these can count."""
     from koploper_pipelines.methods.slimme_participatie import contributions
 
-    return count(contributions.events(raw).project("gesprek, deelnemer, trim(item)").distinct())
+    return count(contributions.events(step.con, raw).project("gesprek, deelnemer, trim(item)").distinct())

@@ -111,7 +111,7 @@ def _controls(step: Step) -> dict[str, dict[str, float | None]]:
     """
     from koploper_pipelines.methods.slimme_participatie import contributions
 
-    raw = contributions.newest(step.read(CONTRIBUTIONS))
+    raw = contributions.newest(step.con, step.read(CONTRIBUTIONS))
     contributions.votes(step.con, raw).create("beoordeeld")
     raw.filter("soort = 'matrixcel'").project(
         f"gesprek, deelnemer, item, {contributions.VOTE} AS cel"
@@ -119,7 +119,8 @@ def _controls(step: Step) -> dict[str, dict[str, float | None]]:
     step.read(STATEMENTS).create_view("bekende")
     found = step.con.sql("""
         WITH tekens AS (
-            SELECT c.gesprek, CASE WHEN sum(b.stem = c.cel) >= sum(b.stem = -c.cel) THEN 1 ELSE -1 END AS teken
+            SELECT c.gesprek,
+                CASE WHEN sum(b.stem = c.cel) >= sum(b.stem = -c.cel) THEN 1 ELSE -1 END AS teken
             FROM cellen c JOIN (SELECT * FROM beoordeeld WHERE is_laatste) b USING (gesprek, deelnemer, item)
             WHERE c.cel <> 0 GROUP BY c.gesprek
         ),
@@ -134,7 +135,8 @@ def _controls(step: Step) -> dict[str, dict[str, float | None]]:
         eens AS (
             SELECT gesprek, count(*) FILTER (WHERE s.platform_eens <> coalesce(e.n, 0)) AS n
             FROM bekende s LEFT JOIN (
-                SELECT gesprek, trim(item) AS stelling_id, count(*) AS n FROM beoordeeld WHERE stem = 1 GROUP BY ALL
+                SELECT gesprek, trim(item) AS stelling_id, count(*) AS n FROM beoordeeld
+                WHERE stem = 1 GROUP BY ALL
             ) e USING (gesprek, stelling_id)
             WHERE s.platform_eens IS NOT NULL GROUP BY gesprek
         ),

@@ -15,7 +15,7 @@ from koploper_pipelines.assets.slimme_participatie.cleaned import PARTICIPANTS, 
 from koploper_pipelines.assets.slimme_participatie.raw import CHECKS, EXPERIMENT, THEMES
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.relations import count
+from koploper_pipelines.relations import count, select
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,16 +131,17 @@ def indeling(step: Step) -> Offered:
 def _label(talk: Conversation, rows: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Group of each participant from 0, -1 for none, in the order of the arrays."""
     own = rows[rows["gesprek"] == talk.name].set_index("deelnemer")["groep"]
-    label: npt.NDArray[np.int64] = own.reindex(talk.people["deelnemer"]).fillna(0).to_numpy(dtype="int64") - 1
-    return label
+    return _from_one(own.reindex(talk.people["deelnemer"]))
 
 
 def _platform_label(talk: Conversation) -> npt.NDArray[np.int64]:
     """The platform's own groups, numbered from 0 by their number there; -1 for none."""
-    label: npt.NDArray[np.int64] = (
-        talk.people["platform_groep"].rank(method="dense").fillna(0).to_numpy(dtype="int64") - 1
-    )
-    return label
+    return _from_one(talk.people["platform_groep"].rank(method="dense"))
+
+
+def _from_one(group: pd.Series) -> npt.NDArray[np.int64]:
+    """Labels from 0 for groups from 1; -1 for a missing one."""
+    return group.fillna(0).to_numpy(dtype="int64") - 1
 
 
 @gated_table(GROUPS, reads=[*FROM_VOTES, Reads(DIVISION)], settings=ParticipatieSettings)
@@ -165,6 +166,7 @@ def groepen(step: Step) -> Offered:
         made.append(
             {
                 "gesprek": talk.name,
+                "toeval": rules.seed,
                 "deelnemers_met_stem": talk.votes.participants,
                 "ingedeeld": int((label >= 0).sum()),
                 "gevonden_groepen": number,
@@ -232,7 +234,7 @@ def stellingen(step: Step) -> Offered:
         rows["is_verdelend"] = pd.Series(pd.NA, index=rows.index, dtype="boolean")
         if is_found:
             held = statements.held_out(votes, own, int(own.max()) + 1, rules)
-            rows["is_verdelend"] = held.distinctive.any(axis=0)
+            rows["is_verdelend"] = pd.Series(np.any(held.distinctive, axis=0), index=rows.index)
         made.append(rows.assign(**_steering(talk)))
     contract = step.platform.tables[FIGURES].contract
     columns = [c.name for c in contract.columns]
@@ -263,7 +265,7 @@ def typed(frame: pd.DataFrame, contract: Any) -> pd.DataFrame:
 
 @gated_table(PER_GROUP, reads=[*FROM_VOTES, Reads(DIVISION), Reads(GROUPS)], settings=ParticipatieSettings)
 def stellingen_per_groep(step: Step) -> Offered:
-    """Votes of each found group on each statement, what represents it, and where it differs from the others."""
+    """Votes of each found group on each statement, what represents it, and where it differs."""
     import numpy as np
     import pandas as pd
 
@@ -318,11 +320,9 @@ def themas(step: Step) -> Offered:
 
     choice: ParticipatieSettings = step.settings(ParticipatieSettings)
     texts = step.read(TEXTS).filter("soort <> 'gesprek'").order("gesprek, soort, tekst_id").df()
-    listed = (
-        step.read(THEMES)
-        .query("t", "SELECT * FROM t QUALIFY geland_op = max(geland_op) OVER () ORDER BY rij")
-        .df()
-    )
+    listed = select(
+        step.read(THEMES), "t", "SELECT * FROM t QUALIFY geland_op = max(geland_op) OVER () ORDER BY rij"
+    ).df()
     contract = step.platform.tables[TEXT_THEMES].contract
     if listed.empty:
         return Offered(
@@ -378,7 +378,7 @@ def _embedding(choice: ParticipatieSettings) -> Any:
 
 
 def _put_ready(step: Step, rows: pd.DataFrame) -> None:
-    """Write the drawn texts that nobody checked yet, a file a conversation, without the classifier's answer."""
+    """Write the drawn texts that nobody checked yet, without the classifier's answer."""
     import os
 
     folder = step.platform.settings.home / "controle" / EXPERIMENT

@@ -69,18 +69,27 @@ def last_months(step: Step) -> pd.DataFrame:
     """
     from koploper_pipelines.methods.slimme_participatie import contributions
 
-    raw = contributions.newest(step.read(CONTRIBUTIONS))
+    raw = contributions.newest(step.con, step.read(CONTRIBUTIONS))
     # A moment that cannot be is no last contribution: without this one wrong clock keeps everything hidden.
-    found = raw.project(
-        f"gesprek, platform, geland_op, CASE WHEN {contributions.MOMENT} <= geland_op THEN {contributions.MOMENT} END AS op"
-    ).aggregate(
-        "gesprek, any_value(platform) AS platform,"
-        " strftime(timezone('Europe/Amsterdam', min(op)), '%Y-%m') AS eerste_maand,"
-        " strftime(timezone('Europe/Amsterdam', coalesce(max(op), max(geland_op))), '%Y-%m') AS maand",
-        "gesprek",
+    found = (
+        raw.project(f"gesprek, platform, geland_op, {contributions.MOMENT} AS op")
+        .project("* REPLACE (CASE WHEN op <= geland_op THEN op END AS op)")
+        .aggregate(
+            "gesprek, any_value(platform) AS platform,"
+            " strftime(timezone('Europe/Amsterdam', min(op)), '%Y-%m') AS eerste_maand,"
+            " strftime(timezone('Europe/Amsterdam', coalesce(max(op), max(geland_op))), '%Y-%m') AS maand",
+            "gesprek",
+        )
     )
     months: pd.DataFrame = found.df()
     return months.assign(is_afgesloten=months["maand"] < step.first_open_month)
+
+
+def _status(is_there: pd.Series, otherwise: str) -> pd.Series:
+    """`definitief` where a figure is there, else what it is."""
+    import pandas as pd
+
+    return pd.Series(DEFINITIVE, index=is_there.index).where(is_there, otherwise)
 
 
 def hide(rows: pd.DataFrame, figures: dict[str, str], is_hidden: pd.Series, status: str) -> pd.DataFrame:
@@ -108,8 +117,6 @@ def hide(rows: pd.DataFrame, figures: dict[str, str], is_hidden: pd.Series, stat
 )
 def gesprekken(step: Step) -> Offered:
     """Every conversation: its size, its period, and whether there are groups of opinion."""
-    import pandas as pd
-
     rows = last_months(step)
     people, statements = step.read(PARTICIPANTS).df(), step.read(STATEMENTS).df()
     figures, texts = step.read(FIGURES).df(), step.read(TEXTS).filter("soort = 'gesprek'").df()
@@ -138,17 +145,15 @@ def gesprekken(step: Step) -> Offered:
         rows["uitkomst"].fillna("geen_stemmen").where(rows["is_afgesloten"], "gesprek_loopt_nog")
     )
     rows["aantal_groepen"] = rows["gevonden_groepen"].where(is_found).astype("Int64")
-    rows["aantal_groepen_status"] = pd.Series(DEFINITIVE, index=rows.index).where(is_found, NOT_AVAILABLE)
+    rows["aantal_groepen_status"] = _status(is_found, NOT_AVAILABLE)
     is_measured = rows["is_afgesloten"] & (
         rows["ingedeeld"].fillna(0) >= step.settings(ParticipatieSettings).min_deelnemers
     )
     for figure in ("stabiliteit", "silhouet", "silhouet_toeval", "silhouet_as"):
         rows[figure] = rows[figure].where(is_measured)
-    rows["stabiliteit_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
-        rows["stabiliteit"].notna(), NOT_AVAILABLE
-    )
+    rows["stabiliteit_status"] = _status(rows["stabiliteit"].notna(), NOT_AVAILABLE)
     contract = step.platform.tables["slimme_participatie/published/gesprekken"].contract
-    controls = {"stemmen": int(figures["stemmen"].sum()), "gesprekken": len(step.partitions)}
+    controls = {"stemmen": int(figures["stemmen"].sum()), "gesprekken": len(rows)}
     return Offered(typed(rows[[c.name for c in contract.columns]], contract), controls=controls)
 
 
@@ -182,27 +187,18 @@ def stellingen(step: Step) -> Offered:
     rows = rows.merge(shown, on=["gesprek", "stelling_id"]).merge(
         texts, how="left", on=["gesprek", "stelling_id"]
     )
-    rows["stelling_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
-        rows["mag_tonen"], "niet_gemodereerd"
-    )
-    rows["stelling_status"] = rows["stelling_status"].mask(
-        rows["mag_tonen"] & rows["stelling"].isna(), "onbruikbaar"
-    )
+    why = pd.Series("getoond", index=rows.index).mask(rows["stelling"].isna(), "onbruikbaar")
+    rows["stelling_toelichting"] = why.where(rows["mag_tonen"], "niet_gemodereerd")
     rows["stelling"] = rows["stelling"].where(rows["mag_tonen"])
+    rows["stelling_status"] = _status(rows["stelling"].notna(), NOT_AVAILABLE)
     rows["aantal_deelnemers"] = rows["stemmen"]
     rows["eens_pct"] = 100 * rows["eens"] / rows["stemmen"].where(rows["stemmen"] > 0)
-    rows["eens_pct_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
-        rows["stemmen"] > 0, NOT_APPLICABLE
-    )
+    rows["eens_pct_status"] = _status(rows["stemmen"] > 0, NOT_APPLICABLE)
     rows = rows.merge(_weighted(step, choice), how="left", on=["gesprek", "stelling_id"])
-    rows["eens_gewogen_pct_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
-        rows["eens_gewogen_pct"].notna(), NOT_AVAILABLE
-    )
+    rows["eens_gewogen_pct_status"] = _status(rows["eens_gewogen_pct"].notna(), NOT_AVAILABLE)
     has_groups = rows["groepen_bron"] != NONE
-    rows["groepsconsensus_status"] = pd.Series(DEFINITIVE, index=rows.index).where(has_groups, NOT_APPLICABLE)
-    rows["is_verdelend_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
-        rows["is_verdelend"].notna(), NOT_APPLICABLE
-    )
+    rows["groepsconsensus_status"] = _status(has_groups, NOT_APPLICABLE)
+    rows["is_verdelend_status"] = _status(rows["is_verdelend"].notna(), NOT_APPLICABLE)
     consensus = dict.fromkeys(
         ("groepsconsensus", "consensus_onder", "consensus_boven"), "groepsconsensus_status"
     )
@@ -226,7 +222,7 @@ def stellingen(step: Step) -> Offered:
 
 
 def _weighted(step: Step, choice: ParticipatieSettings) -> pd.DataFrame:
-    """Share that agrees on each statement, with the voters weighted to the population by what is known of them."""
+    """Share that agrees on each statement, with the voters weighted to the population."""
     import pandas as pd
 
     people = step.read(PARTICIPANTS).df()
@@ -246,7 +242,8 @@ def _weighted(step: Step, choice: ParticipatieSettings) -> pd.DataFrame:
     )
     votes["eens"] = votes["gewicht"] * (votes["stem"] == 1)
     sums = votes.groupby(["gesprek", "stelling_id"])[["eens", "gewicht"]].sum()
-    return (100 * sums["eens"] / sums["gewicht"]).rename("eens_gewogen_pct").reset_index()
+    made: pd.DataFrame = (100 * sums["eens"] / sums["gewicht"]).rename("eens_gewogen_pct").reset_index()
+    return made
 
 
 def population(step: Step) -> pd.DataFrame:
@@ -276,7 +273,8 @@ def population(step: Step) -> pd.DataFrame:
         .assign(kenmerk=feature)
         for feature in FEATURES
     ]
-    return pd.concat(parts, ignore_index=True)[columns]
+    made: pd.DataFrame = pd.concat(parts, ignore_index=True)[columns]
+    return made
 
 
 FEATURES = ("leeftijdsklasse", "geslacht", "gemeente")
@@ -293,7 +291,7 @@ def weighted_people(step: Step, people: pd.DataFrame) -> list[tuple[str, pd.Data
     if inhabitants.empty:
         return []
     targets = {
-        f: dict(zip(own["klasse"], own["bevolking"] / own["bevolking"].sum(), strict=True))
+        str(f): dict(zip(own["klasse"], own["bevolking"] / own["bevolking"].sum(), strict=True))
         for f, own in inhabitants.groupby("kenmerk")
     }
     made = []
@@ -335,7 +333,7 @@ def groepen(step: Step) -> Offered:
     )
     found = verdicts[is_shown]
     none = verdicts[~is_shown].assign(
-        groep="geen", aantal_deelnemers=pd.NA, aantal_deelnemers_status=NOT_AVAILABLE, kenmerkend=pd.NA
+        groep="geen", aantal_deelnemers=None, aantal_deelnemers_status=NOT_AVAILABLE, kenmerkend=None
     )
     division = step.read(DIVISION).df().merge(found[["gesprek"]], on="gesprek")
     division["groep"] = division["groep"].astype("str").where(division["groep"].notna(), UNPLACED)
@@ -350,7 +348,7 @@ def groepen(step: Step) -> Offered:
     shown = disclosure.suppress(cells, rules, figures=figures, adds_up=adds_up)
     exposed = disclosure.violations(shown, rules, figures=figures, adds_up=adds_up)
     groups = shown[~shown["groep"].isin([UNPLACED, WHOLE])].merge(
-        _typical(step), how="left", on=["gesprek", "groep"]
+        _typical(step, rules.min_participants), how="left", on=["gesprek", "groep"]
     )
     groups["kenmerkend"] = groups["kenmerkend"].where(groups["aantal_deelnemers"].notna())
     rows = pd.concat([groups.merge(found, on="gesprek"), none], ignore_index=True)
@@ -365,10 +363,11 @@ def groepen(step: Step) -> Offered:
     )
 
 
-def _typical(step: Step) -> pd.DataFrame:
+def _typical(step: Step, least: int) -> pd.DataFrame:
     """What makes each group: its representative statements, in words where these may be shown."""
     rows = step.read(PER_GROUP).df()
-    rows = rows[rows["rang"].notna()].merge(
+    # A statement on which few of the group voted is not shown of it here either.
+    rows = rows[rows["rang"].notna() & (rows["stemmen"] >= least)].merge(
         step.read(STATEMENTS).df()[["gesprek", "stelling_id", "mag_tonen"]], on=["gesprek", "stelling_id"]
     )
     texts = step.read(TEXTS).filter("soort = 'stelling'").df().rename(columns={"tekst_id": "stelling_id"})
@@ -377,7 +376,8 @@ def _typical(step: Step) -> pd.DataFrame:
     ).sort_values("rang")
     words = rows["tekst"].where(rows["mag_tonen"] & rows["tekst"].notna(), "stelling " + rows["stelling_id"])
     rows = rows.assign(groep=rows["groep"].astype("str"), kenmerkend=rows["kant"] + ": " + words)
-    return rows.groupby(["gesprek", "groep"])["kenmerkend"].agg(" | ".join).reset_index()
+    made: pd.DataFrame = rows.groupby(["gesprek", "groep"])["kenmerkend"].agg(" | ".join).reset_index()
+    return made
 
 
 @gated_table(
@@ -505,7 +505,10 @@ def themas(step: Step) -> Offered:
             )
         )
     frame = pd.concat(made, ignore_index=True).reindex(columns=[c.name for c in contract.columns])
-    return Offered(typed(frame, contract), controls={"gesprekken": sorted(months["gesprek"])})
+    return Offered(
+        typed(frame, contract),
+        controls={"gesprekken": sorted(months["gesprek"]), "aantal_gesprekken": len(months)},
+    )
 
 
 @gated_table(
@@ -605,9 +608,7 @@ def representativiteit(step: Step) -> Offered:
     share = (100 * rows["aantal_deelnemers"] / known.where(known > 0)).astype("float64")
     rows["index_bevolking"] = (share / rows["aandeel_bevolking_pct"]).where(is_known)
     rows["aantal_deelnemers_status"] = DEFINITIVE
-    rows["index_bevolking_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
-        rows["index_bevolking"].notna(), NOT_AVAILABLE
-    )
+    rows["index_bevolking_status"] = _status(rows["index_bevolking"].notna(), NOT_AVAILABLE)
     rows["index_bevolking_status"] = rows["index_bevolking_status"].where(is_known, NOT_APPLICABLE)
     rows = _suppressed(rows, everyone, rules)
     extremes = rows.groupby(by)["index_bevolking"].agg(["min", "max"]).reset_index()
@@ -615,9 +616,7 @@ def representativiteit(step: Step) -> Offered:
     hidden = rows[is_known & rows["aantal_deelnemers"].isna()][by].drop_duplicates()
     rows = rows.merge(extremes[[*by, "verhouding_uitersten"]], how="left", on=by)
     incomplete = pd.MultiIndex.from_frame(rows[by]).isin(pd.MultiIndex.from_frame(hidden))
-    rows["verhouding_uitersten_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
-        rows["verhouding_uitersten"].notna(), NOT_AVAILABLE
-    )
+    rows["verhouding_uitersten_status"] = _status(rows["verhouding_uitersten"].notna(), NOT_AVAILABLE)
     # The ratio of the shown categories alone would hide the very smallest.
     rows["verhouding_uitersten"] = rows["verhouding_uitersten"].mask(incomplete)
     rows["verhouding_uitersten_status"] = rows["verhouding_uitersten_status"].mask(incomplete, SUPPRESSED)
@@ -626,9 +625,7 @@ def representativiteit(step: Step) -> Offered:
         .map(effective)
         .where(rows["is_afgesloten"] & (everyone.to_numpy() >= rules.min_participants))
     )
-    rows["effectieve_omvang_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
-        rows["effectieve_omvang"].notna(), NOT_AVAILABLE
-    )
+    rows["effectieve_omvang_status"] = _status(rows["effectieve_omvang"].notna(), NOT_AVAILABLE)
     rows["toelichting"] = "deelnemers hebben zichzelf aangemeld: geen afspiegeling van de bevolking"
     exposed = disclosure.violations(
         _for_rules(rows), rules, figures={"aantal_deelnemers": "aantal_deelnemers_status"}, adds_up=None
@@ -639,7 +636,22 @@ def representativiteit(step: Step) -> Offered:
         controls={
             "rijen_zonder_onthulling": len(rows) - len(exposed),
             "gesprekken": sorted(months["gesprek"]),
+            "klassen_van_gesprekken": len(months) * (len(inhabitants) + len(FEATURES))
+            + _elsewhere(people, inhabitants),
         },
+    )
+
+
+def _elsewhere(people: pd.DataFrame, inhabitants: pd.DataFrame) -> int:
+    """Number of classes of participants, over all conversations and features, that the population lacks."""
+    return sum(
+        len(
+            own.loc[
+                own[f].notna() & ~own[f].isin(list(inhabitants.loc[inhabitants["kenmerk"] == f, "klasse"])),
+                ["gesprek", f],
+            ].drop_duplicates()
+        )
+        for f, own in ((f, people) for f in FEATURES)
     )
 
 
@@ -648,7 +660,7 @@ def _for_rules(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _suppressed(rows: pd.DataFrame, everyone: pd.Series, rules: DisclosureRules) -> pd.DataFrame:
-    """Hide categories of too few, and of open conversations; the number of participants is known elsewhere."""
+    """Hide categories of too few, and of open conversations; the total is published elsewhere."""
     import pandas as pd
 
     from koploper_pipelines.methods import disclosure
@@ -714,13 +726,9 @@ def doorwerking(step: Step) -> Offered:
 )
 def evaluatie(step: Step) -> Offered:
     """The indicators of each conversation, with a status where one is absent."""
-    import pandas as pd
-
     months = last_months(step)[["gesprek", "maand", "is_afgesloten"]]
     rows = step.read(INDICATORS).df().merge(months, on="gesprek")
-    rows["waarde_status"] = pd.Series(DEFINITIVE, index=rows.index).where(
-        rows["waarde"].notna(), NOT_AVAILABLE
-    )
+    rows["waarde_status"] = _status(rows["waarde"].notna(), NOT_AVAILABLE)
     personal = rows["indicator"].isin(ABOUT_PEOPLE) & rows["waarde"].notna()
     few = personal & (rows["aantal_deelnemers"] < step.settings(ParticipatieSettings).min_deelnemers)
     rows = hide(

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import duckdb
 
-from koploper_pipelines.relations import select
-
 MODERATION = ("geaccepteerd", "onbeslist", "afgewezen")
 VOTE = """
     CASE lower(trim(waarde))
-        WHEN '1' THEN 1 WHEN '1.0' THEN 1 WHEN 'eens' THEN 1 WHEN 'agree' THEN 1 WHEN 'ja' THEN 1 WHEN 'yes' THEN 1
+        WHEN '1' THEN 1 WHEN '1.0' THEN 1 WHEN 'eens' THEN 1 WHEN 'agree' THEN 1 WHEN 'ja' THEN 1
+        WHEN 'yes' THEN 1
         WHEN 'voor' THEN 1 WHEN '-1' THEN -1 WHEN '-1.0' THEN -1 WHEN 'oneens' THEN -1 WHEN 'disagree' THEN -1
         WHEN 'nee' THEN -1 WHEN 'no' THEN -1 WHEN 'tegen' THEN -1 WHEN '0' THEN 0 WHEN '0.0' THEN 0
-        WHEN '-0' THEN 0 WHEN 'neutraal' THEN 0 WHEN 'pass' THEN 0 WHEN 'geen mening' THEN 0 WHEN 'blanco' THEN 0
+        WHEN '-0' THEN 0 WHEN 'neutraal' THEN 0 WHEN 'pass' THEN 0 WHEN 'geen mening' THEN 0
+        WHEN 'blanco' THEN 0
     END"""
 # Older exports give milliseconds, the server of today gives seconds; spreadsheets give dates.
 MOMENT = """
@@ -32,46 +32,45 @@ MOMENT = """
 _FIRST_MOMENT = "TIMESTAMPTZ '2005-01-01 00:00:00+00'"
 
 
-def newest(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+def newest(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """Of each conversation the rows of its newest delivery: an export repeats all that went before."""
-    return select(
-        rows,
-        "r",
-        "SELECT r.* FROM r JOIN (SELECT gesprek, arg_max(levering, (geland_op, levering)) AS levering FROM r"
-        " GROUP BY gesprek) USING (gesprek, levering)",
+    return con.sql(
+        "SELECT raw.* FROM raw JOIN (SELECT gesprek, arg_max(levering, (geland_op, levering)) AS levering"
+        " FROM raw GROUP BY gesprek) USING (gesprek, levering)"
     )
 
 
-def statements(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+def statements(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """Every statement with its moderation, and the reason why it is set aside (NULL: it is kept).
 
     Args:
-        rows: raw rows of the newest deliveries.
+        con: the connection of the rows.
+        raw: raw rows of the newest deliveries.
 
     Returns:
         The raw columns plus ``stelling_id``, ``oordeel`` (one of ``MODERATION``), ``ingediend_op``,
         ``is_open`` (whether the conversation says that moderation was open), ``reden``, ``toelichting``.
     """
-    return select(
-        rows,
-        "r",
+    return con.sql(
         f"""
         WITH gelezen AS (
             SELECT *, trim(item) AS stelling_id,
-                CASE lower(trim(coalesce(moderatie, '0'))) WHEN '1' THEN 'geaccepteerd' WHEN '0' THEN 'onbeslist'
+                CASE lower(trim(coalesce(moderatie, '0')))
+                    WHEN '1' THEN 'geaccepteerd' WHEN '0' THEN 'onbeslist'
                     WHEN '-1' THEN 'afgewezen' WHEN 'geaccepteerd' THEN 'geaccepteerd'
                     WHEN 'onbeslist' THEN 'onbeslist' WHEN 'afgewezen' THEN 'afgewezen' END AS oordeel,
                 {MOMENT} AS ingediend_op
-            FROM r WHERE soort = 'stelling'
+            FROM raw WHERE soort = 'stelling'
         ),
         gesprekken AS (
             SELECT gesprek, bool_or(item = 'moderatie' AND tekst = 'open') AS is_open
-            FROM r WHERE soort = 'gesprek' GROUP BY gesprek
+            FROM raw WHERE soort = 'gesprek' GROUP BY gesprek
         )
         SELECT g.*, coalesce(gesprekken.is_open, FALSE) AS is_open,
             CASE WHEN stelling_id IS NULL OR stelling_id = '' THEN 'zonder_nummer'
                 WHEN oordeel IS NULL THEN 'moderatie_onleesbaar'
-                WHEN row_number() OVER (PARTITION BY g.gesprek, stelling_id ORDER BY bestand, rij) > 1 THEN 'dubbel'
+                WHEN row_number() OVER (PARTITION BY g.gesprek, stelling_id ORDER BY bestand, rij) > 1
+                    THEN 'dubbel'
             END AS reden,
             'rij ' || rij || ' van ' || bestand AS toelichting
         FROM gelezen g LEFT JOIN gesprekken USING (gesprek)
@@ -79,7 +78,7 @@ def statements(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     )
 
 
-def votes(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+def votes(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """Every vote with the reason why it is set aside (NULL: it is the last of its person on its statement).
 
     Where an export has no log of votes, the cells of its matrix are the votes. Some versions of Polis export
@@ -88,18 +87,18 @@ def votes(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> duck
 
     Args:
         con: the connection of the rows.
-        rows: raw rows of the newest deliveries.
+        raw: raw rows of the newest deliveries.
 
     Returns:
-        The raw columns plus ``stem`` (1, 0, -1), ``op`` (moment, NULL where none was exported), ``oordeel`` of
-        the statement, ``is_laatste`` (the last of its person on its statement, also of a rejected one),
-        ``reden`` and ``toelichting``.
+        The raw columns plus ``stem`` (1, 0, -1), ``op`` (moment, NULL where none was exported),
+        ``oordeel`` of the statement, ``is_laatste`` (the last of its person on it, also when it was
+        rejected), ``reden`` and ``toelichting``.
     """
-    statements(rows).filter("reden IS NULL").project("gesprek, stelling_id, oordeel").create(
+    statements(con, raw).filter("reden IS NULL").project("gesprek, stelling_id, oordeel").create(
         "bekende_stellingen"
     )
-    events(rows).create("gebeurtenissen")
-    rows.filter("soort = 'deelnemer' AND TRY_CAST(eens AS BIGINT) IS NOT NULL").project(
+    events(con, raw).create("gebeurtenissen")
+    raw.filter("soort = 'deelnemer' AND TRY_CAST(eens AS BIGINT) IS NOT NULL").project(
         "gesprek, deelnemer, eens"
     ).create("deelnemers_met_telling")
     return con.sql(f"""
@@ -114,7 +113,8 @@ def votes(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> duck
             FROM deelnemers_met_telling p JOIN tellingen t USING (gesprek, deelnemer) GROUP BY p.gesprek
         ),
         gelezen AS (
-            SELECT g.* REPLACE (stem * coalesce(teken, 1) AS stem), b.oordeel, (b.stelling_id IS NOT NULL) AS is_bekend
+            SELECT g.* REPLACE (stem * coalesce(teken, 1) AS stem), b.oordeel,
+                b.stelling_id IS NOT NULL AS is_bekend
             FROM gebeurtenissen g LEFT JOIN tekens USING (gesprek)
             LEFT JOIN bekende_stellingen b ON g.gesprek = b.gesprek AND trim(g.item) = b.stelling_id
         ),
@@ -147,14 +147,12 @@ def votes(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> duck
     """)
 
 
-def events(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+def events(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """The log of votes of each conversation, or the cells of its matrix where it has no log."""
-    return select(
-        rows,
-        "r",
+    return con.sql(
         f"""
-        SELECT r.*, {VOTE} AS stem, {MOMENT} AS op FROM r JOIN (
-            SELECT gesprek, max(CASE WHEN soort = 'stem' THEN 'stem' ELSE NULL END) AS log FROM r GROUP BY gesprek
+        SELECT raw.*, {VOTE} AS stem, {MOMENT} AS op FROM raw JOIN (
+            SELECT gesprek, max(CASE WHEN soort = 'stem' THEN 'stem' END) AS log FROM raw GROUP BY gesprek
         ) l USING (gesprek)
         WHERE soort = coalesce(log, 'matrixcel')
         """,

@@ -62,7 +62,7 @@ class Votes:
         return np.bincount(self.participant, minlength=self.participants)
 
     def placed(self, min_votes: int) -> Bools:
-        """Who voted often enough to be placed: on ``min_votes`` statements, or on all where there are fewer."""
+        """Who voted on ``min_votes`` statements, or on all where there are fewer."""
         enough: Bools = self.cast >= min(min_votes, self.statements + self.rejected)
         return enough
 
@@ -118,7 +118,8 @@ class Grouping:
     """Groups of the participants.
 
     Attributes:
-        label: group of each participant from 0 (the largest), -1 for who is not placed, shape (participants,).
+        label: group of each participant from 0 (the largest), -1 for who is not placed, shape
+            (participants,).
         point: place of each participant on the two components, NaN for who is not placed, shape
             (participants, 2).
         silhouette: mean silhouette, from -1 to 1; NaN where no groups could be made.
@@ -183,7 +184,8 @@ def projection(votes: Votes) -> Floats:
     A missing vote counts as the statement's mean, so that the centred matrix is zero wherever there is no
     vote: it stays as sparse as the votes are, and the components are its first two singular vectors. Votes
     on rejected statements count as 0 for everyone: they add nothing to the components, and everyone has cast
-    them. Each score is multiplied by sqrt(statements / votes cast), since missing votes draw it to the middle.
+    them. Each score is multiplied by sqrt(statements / votes cast), since missing votes draw it
+    to the middle.
 
     Args:
         votes: the votes.
@@ -244,7 +246,8 @@ def _kmeans(points: Floats, number: int, starts: int, seed: int) -> Integers:
     order = np.argsort(-np.bincount(labels, minlength=number), kind="stable")
     rank = np.empty(number, dtype=np.int64)
     rank[order] = np.arange(number)
-    return rank[labels]
+    ranked: Integers = rank[labels]
+    return ranked
 
 
 def _sample(size: int, seed: int) -> Integers:
@@ -411,7 +414,8 @@ def _loadings(votes: Votes, low: Floats, high: Floats, rng: np.random.Generator)
     density = np.exp(-(low**2) / 2) + np.exp(-(high**2) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         latent = correlation * spread * np.sqrt(2 * np.pi) / density / reliability
-    return np.clip(np.nan_to_num(latent, nan=0.0, posinf=0.0, neginf=0.0), -0.99, 0.99)
+    loading: Floats = np.clip(np.nan_to_num(latent, nan=0.0, posinf=0.0, neginf=0.0), -0.99, 0.99)
+    return loading
 
 
 def _normal_score(votes: Votes) -> Floats:
@@ -429,8 +433,9 @@ def _correlation(votes: Votes, score: Floats) -> tuple[Floats, Floats]:
     """Correlation of votes with a score for each statement, and the standard deviation of its votes."""
 
     def mean(values: Floats) -> Floats:
-        sums: Floats = np.bincount(votes.statement, weights=values, minlength=votes.statements)
-        return sums / np.maximum(np.bincount(votes.statement, minlength=votes.statements), 1)
+        sums = np.bincount(votes.statement, weights=values, minlength=votes.statements)
+        means: Floats = sums / np.maximum(np.bincount(votes.statement, minlength=votes.statements), 1)
+        return means
 
     v, t = mean(votes.value), mean(score)
     covariance = mean(votes.value * score) - v * t

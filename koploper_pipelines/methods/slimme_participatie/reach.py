@@ -33,8 +33,9 @@ def rake(
 ) -> Floats:
     """Weights with which the people have the population's share of each category, one feature at a time.
 
-    Categories of fewer than `fewest` people are left out, since one person would stand for many thousands, and
-    the others' targets scaled up. People of an unknown or left-out category keep their weight in that round.
+    Categories of fewer than `fewest` people are left out, since one person would stand for many thousands,
+    and the others' targets scaled up. People of an unknown or left-out category keep
+    their weight in that round.
 
     Args:
         people: one row a person, a column a feature.
@@ -66,7 +67,8 @@ def rake(
             for mask, share in categories:
                 weight[mask] *= share / total * known / weight[mask].sum()
         if np.abs(weight / before - 1).max(initial=0) < tolerance:
-            return weight / weight.mean()
+            scaled: Floats = weight / weight.mean()
+            return scaled
     raise NoConvergence(f"raking did not converge in {rounds} rounds")
 
 
@@ -76,7 +78,7 @@ def effective_size(weight: Floats) -> float:
 
 
 def ratios(number: Floats, population: Floats) -> Floats:
-    """Index of each category: its share among participants with a known value ÷ its share of the population."""
+    """Index of each category: share of the participants with a known value ÷ of the population."""
     share: Floats = number / number.sum() / (population / population.sum())
     return share
 
@@ -104,9 +106,9 @@ AGE_BANDS = ((0, 15, "0-14"), (15, 30, "15-29"), (30, 45, "30-44"), (45, 65, "45
 
 
 def age_band(said: str | None) -> str | None:
-    """Band of an age or class of ages (``37``, ``35-44``, ``35 tot 45 jaar``, ``95 jaar of ouder``); None if unknown.
+    """Band of an age or class of ages (``37``, ``35-44``, ``35 tot 45 jaar``, ``95 jaar of ouder``).
 
-    A class that lies in no one band is unknown.
+    None when unknown, as is a class that lies in no one band.
     """
     text = (said or "").lower()
     numbers = [int(n) for n in re.findall(r"\d+", text)]

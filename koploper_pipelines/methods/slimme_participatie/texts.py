@@ -36,7 +36,8 @@ _BLOCKS = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3", "h4"})
 
 _E_MAIL = re.compile(r"[\w.+-]+\s?(?:@|\(at\)|\[at\])\s?[\w-]+(?:\.[\w-]+)+", re.I)
 _IBAN = re.compile(
-    r"\b[A-Z]{2}[ ]?\d{2}[ .-]?[A-Z]{4}(?:[ .-]?\d){8,12}\b|\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){3,7}(?:[ ]?[A-Z0-9]{1,3})?\b",
+    r"\b[A-Z]{2}[ ]?\d{2}[ .-]?[A-Z]{4}(?:[ .-]?\d){8,12}\b"
+    r"|\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){3,7}(?:[ ]?[A-Z0-9]{1,3})?\b",
     re.I,
 )
 _PHONE = re.compile(
@@ -48,8 +49,57 @@ _NINE = re.compile(
 _POSTCODE = re.compile(r"(?<![\w.,-])[1-9]\d{3}\s?([A-Za-z]{2})(?!\w)")
 # After a year or an amount these are words or units, when written in small letters.
 _WORDS_OF_TWO = frozenset(
-    "aan al be bv cl cm da de dl dm en er et ga ha he ik im in is je ka kg km la le ma me mg ml mm na nu of om"
-    " op pk pp re te tm to uw va we wh wo ze zo".split()
+    [
+        "aan",
+        "al",
+        "be",
+        "bv",
+        "cl",
+        "cm",
+        "da",
+        "de",
+        "dl",
+        "dm",
+        "en",
+        "er",
+        "et",
+        "ga",
+        "ha",
+        "he",
+        "ik",
+        "im",
+        "in",
+        "is",
+        "je",
+        "ka",
+        "kg",
+        "km",
+        "la",
+        "le",
+        "ma",
+        "me",
+        "mg",
+        "ml",
+        "mm",
+        "na",
+        "nu",
+        "of",
+        "om",
+        "op",
+        "pk",
+        "pp",
+        "re",
+        "te",
+        "tm",
+        "to",
+        "uw",
+        "va",
+        "we",
+        "wh",
+        "wo",
+        "ze",
+        "zo",
+    ]
 )
 _STREET = re.compile(
     r"\b(?:[A-Z][\w'’.-]*\s+(?:van\s+|de\s+|der\s+|den\s+|het\s+|ter\s+|ten\s+)*){0,3}"

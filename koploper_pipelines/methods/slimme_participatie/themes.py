@@ -105,16 +105,17 @@ def corrected_shares(predicted: Sequence[str], checked: pd.DataFrame, themes: Se
         raise ValueError(f"{number} checked texts, expected at least 2")
     everything = np.asarray(predicted, dtype=object)
     finite = 1 - number / max(len(everything), number)
-    rows = []
+    rows: list[tuple[str, float, float, float, float]] = []
     for theme in themes:
         plain = float((everything == theme).mean())
         truth = (checked["werkelijk"] == theme).to_numpy(dtype=float)
-        difference = truth - (checked["voorspeld"] == theme).to_numpy(dtype=float)
+        difference: npt.NDArray[np.float64] = truth - (checked["voorspeld"] == theme).to_numpy(dtype=float)
         share = plain + difference.mean()
         # A sample without any error proves no absence of errors: at least half an error is reckoned with.
         variance = max(difference.var(ddof=1), 0.5 / number)
         half = Z_95 * np.sqrt(variance / number * finite)
-        rows.append((theme, plain, *np.clip((share, share - half, share + half), 0, 1)))
+        middle, low, high = (float(v) for v in np.clip((share, share - half, share + half), 0, 1))
+        rows.append((theme, plain, middle, low, high))
     return pd.DataFrame(rows, columns=["thema", "aandeel_voorspeld", "aandeel", "onder", "boven"])
 
 

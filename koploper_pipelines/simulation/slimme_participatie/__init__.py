@@ -88,7 +88,8 @@ def simulate(
     density = VOTES_PER_PERSON / STATEMENTS_EACH if rows is None else rows / (people * STATEMENTS_EACH)
     if density > 0.95:
         raise ValueError(
-            f"{rows} votes of {people} citizens on {STATEMENTS_EACH} statements, expected at most 95% of all pairs"
+            f"{rows} votes of {people} citizens on {STATEMENTS_EACH} statements,"
+            " expected at most 95% of all pairs"
         )
     scenario = Scenario(participants=people, density=density, trolls=12, flood=80, ideas=250)
     return conversation(inbox / f"gesprek-{seed}", truth, scenario, last_day=last_day, days=days, seed=seed)
@@ -273,7 +274,7 @@ def _with_steering(
 
 
 def _events(rng: np.random.Generator, votes: pd.DataFrame, last_day: date, days: int) -> pd.DataFrame:
-    """The log of votes in milliseconds: each vote once, some repeated or changed later, a few written twice."""
+    """The log of votes in milliseconds: each once, some repeated or changed later, a few written twice."""
     start = (
         int(datetime(last_day.year, last_day.month, last_day.day, tzinfo=UTC).timestamp() * 1000)
         - (days - 1) * 86_400_000

@@ -6,35 +6,114 @@ anybody: first names, surnames and streets are common ones, put together at rand
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from stdnum.nl import bsn
 
 THEMES = {
     "verkeer": (
-        ["de fietspaden", "de kruising", "het autoverkeer", "de bushalte", "de parkeerplaatsen", "de drempels"],
-        ["veiliger voor fietsers", "rustiger in de spits", "beter verlicht", "autoluw", "breder", "goed bereikbaar"],
+        [
+            "de fietspaden",
+            "de kruising",
+            "het autoverkeer",
+            "de bushalte",
+            "de parkeerplaatsen",
+            "de drempels",
+        ],
+        [
+            "veiliger voor fietsers",
+            "rustiger in de spits",
+            "beter verlicht",
+            "autoluw",
+            "breder",
+            "goed bereikbaar",
+        ],
     ),
     "groen": (
         ["de bomen", "het park", "de bermen", "de geveltuinen", "de vijver", "de plantsoenen"],
-        ["groener en koeler", "vol bloemen voor bijen", "beter onderhouden", "minder versteend", "schaduwrijk", "vrij van zwerfvuil"],
+        [
+            "groener en koeler",
+            "vol bloemen voor bijen",
+            "beter onderhouden",
+            "minder versteend",
+            "schaduwrijk",
+            "vrij van zwerfvuil",
+        ],
     ),
     "wonen": (
-        ["de huurwoningen", "de nieuwbouw", "de starterswoningen", "de leegstaande panden", "de appartementen", "de seniorenwoningen"],
-        ["betaalbaar voor jongeren", "geschikt voor ouderen", "minder hoog gebouwd", "eerlijk verdeeld", "sneller gebouwd", "beschikbaar voor starters"],
+        [
+            "de huurwoningen",
+            "de nieuwbouw",
+            "de starterswoningen",
+            "de leegstaande panden",
+            "de appartementen",
+            "de seniorenwoningen",
+        ],
+        [
+            "betaalbaar voor jongeren",
+            "geschikt voor ouderen",
+            "minder hoog gebouwd",
+            "eerlijk verdeeld",
+            "sneller gebouwd",
+            "beschikbaar voor starters",
+        ],
     ),
     "energie": (
-        ["de zonnepanelen", "de windmolens", "het warmtenet", "de isolatie van huizen", "de laadpalen", "de stroom uit de buurt"],
-        ["betaalbaar voor iedereen", "van de bewoners samen", "op daken in plaats van weilanden", "duurzaam opgewekt", "zuinig met energie", "snel aangesloten"],
+        [
+            "de zonnepanelen",
+            "de windmolens",
+            "het warmtenet",
+            "de isolatie van huizen",
+            "de laadpalen",
+            "de stroom uit de buurt",
+        ],
+        [
+            "betaalbaar voor iedereen",
+            "van de bewoners samen",
+            "op daken in plaats van weilanden",
+            "duurzaam opgewekt",
+            "zuinig met energie",
+            "snel aangesloten",
+        ],
     ),
     "veiligheid": (
-        ["de straatverlichting", "de wijkagent", "het toezicht", "de achterpaden", "de camera's", "de buurtpreventie"],
-        ["zichtbaar in de avond", "vaker aanwezig", "strenger tegen overlast", "goed tegen inbraak", "prettig voor wie alleen loopt", "duidelijk voor jongeren"],
+        [
+            "de straatverlichting",
+            "de wijkagent",
+            "het toezicht",
+            "de achterpaden",
+            "de camera's",
+            "de buurtpreventie",
+        ],
+        [
+            "zichtbaar in de avond",
+            "vaker aanwezig",
+            "strenger tegen overlast",
+            "goed tegen inbraak",
+            "prettig voor wie alleen loopt",
+            "duidelijk voor jongeren",
+        ],
     ),
     "voorzieningen": (
-        ["de bibliotheek", "het buurthuis", "de speeltuin", "de huisartsenpost", "het zwembad", "de sporthal"],
-        ["langer open", "gratis voor kinderen", "dichtbij voor ouderen", "goed toegankelijk", "behouden voor het dorp", "ruimer opgezet"],
+        [
+            "de bibliotheek",
+            "het buurthuis",
+            "de speeltuin",
+            "de huisartsenpost",
+            "het zwembad",
+            "de sporthal",
+        ],
+        [
+            "langer open",
+            "gratis voor kinderen",
+            "dichtbij voor ouderen",
+            "goed toegankelijk",
+            "behouden voor het dorp",
+            "ruimer opgezet",
+        ],
     ),
-}  # fmt: skip
+}
 """Per theme what a sentence is about and what somebody wants of it."""
 PATTERNS = (
     "Ik vind dat {zaak} {wens} moet worden.",
@@ -45,39 +124,169 @@ PATTERNS = (
     "Waarom is {zaak} nog niet {wens}?",
 )
 EXAMPLES = (
-    "Wij willen {zaak} {wens}.", "{zaak} kan {wens}.", "Zorg dat {zaak} {wens} blijft.", "{zaak} hoort {wens} te zijn.",
-    "Meer geld om {zaak} {wens} te maken.", "Is {zaak} straks {wens}?",
-)  # fmt: skip
+    "Wij willen {zaak} {wens}.",
+    "{zaak} kan {wens}.",
+    "Zorg dat {zaak} {wens} blijft.",
+    "{zaak} hoort {wens} te zijn.",
+    "Meer geld om {zaak} {wens} te maken.",
+    "Is {zaak} straks {wens}?",
+)
 CLEAN = (
-    "De gemeente Utrecht luistert goed naar de inwoners van Amersfoort en Zeist.", "Kap de bomen langs de weg niet.",
-    "Bouw meer woningen in Nieuwegein.", "Leg een fietspad aan langs het spoor.", "In 2024 en 2025 is er te weinig gedaan.",
-    "Het kost ongeveer 1500 euro per jaar.", "Plant in het najaar 200 bomen in het park.", "Wij wachten al 12 weken op een antwoord.",
-    "De bus van 8.15 uur rijdt niet meer.", "Er wonen 3500 mensen in deze wijk.", "Stop met bouwen in de polder.",
+    "De gemeente Utrecht luistert goed naar de inwoners van Amersfoort en Zeist.",
+    "Kap de bomen langs de weg niet.",
+    "Bouw meer woningen in Nieuwegein.",
+    "Leg een fietspad aan langs het spoor.",
+    "In 2024 en 2025 is er te weinig gedaan.",
+    "Het kost ongeveer 1500 euro per jaar.",
+    "Plant in het najaar 200 bomen in het park.",
+    "Wij wachten al 12 weken op een antwoord.",
+    "De bus van 8.15 uur rijdt niet meer.",
+    "Er wonen 3500 mensen in deze wijk.",
+    "Stop met bouwen in de polder.",
     "De hoogte is 12 meter en de breedte 40 meter.",
-)  # fmt: skip
+)
 """Sentences without personal data, with what looks like it: places, years, amounts, capitals at the start."""
-FIRST = (
-    "Jan Piet Kees Willem Hendrik Johan Peter Marco Erik Thomas Daan Bram Sem Lucas Mohamed Ahmed Youssef Mehmet Ali Ruben"
-    " Maria Anna Johanna Elisabeth Petra Ingrid Linda Esther Sanne Lotte Fleur Julia Emma Sophie Fatima Aisha Samira Zeynep"
-    " Marieke Annemarie Joost Maarten Sjoerd Wouter Gerrit Dirk Anouk Femke Iris Nienke"
-).split()
-LAST = (
-    "Jansen|de Vries|van den Berg|Bakker|van Dijk|Visser|Smit|Meijer|de Boer|Mulder|de Groot|Bos|Vos|Peters|Hendriks"
-    "|van Leeuwen|Dekker|Brouwer|de Wit|Dijkstra|Smits|de Graaf|van der Meer|Kok|Jacobs|van der Linden|de Haan|Vermeulen"
-    "|van den Heuvel|van der Veen|Yilmaz|El Idrissi|Bouali|Kaya|van der Heijden|Schouten|van Beek|Willems|van Vliet|Hoekstra"
-    "|Maas|Verhoeven|Koster|van Dam|van der Wal|Prins|Blom|Huisman|Kuipers|van Veen"
-).split("|")
-STREETS = "Kerkstraat|Dorpsstraat|Molenweg|Stationsstraat|Julianalaan|Schoolstraat|Wilhelminalaan|Beatrixlaan|Prinsengracht|Parklaan|Oudegracht|Biltstraat|Nachtegaalstraat|Maliesingel|Wulpendreef".split("|")  # fmt: skip
+FIRST = [
+    "Jan",
+    "Piet",
+    "Kees",
+    "Willem",
+    "Hendrik",
+    "Johan",
+    "Peter",
+    "Marco",
+    "Erik",
+    "Thomas",
+    "Daan",
+    "Bram",
+    "Sem",
+    "Lucas",
+    "Mohamed",
+    "Ahmed",
+    "Youssef",
+    "Mehmet",
+    "Ali",
+    "Ruben",
+    "Maria",
+    "Anna",
+    "Johanna",
+    "Elisabeth",
+    "Petra",
+    "Ingrid",
+    "Linda",
+    "Esther",
+    "Sanne",
+    "Lotte",
+    "Fleur",
+    "Julia",
+    "Emma",
+    "Sophie",
+    "Fatima",
+    "Aisha",
+    "Samira",
+    "Zeynep",
+    "Marieke",
+    "Annemarie",
+    "Joost",
+    "Maarten",
+    "Sjoerd",
+    "Wouter",
+    "Gerrit",
+    "Dirk",
+    "Anouk",
+    "Femke",
+    "Iris",
+    "Nienke",
+]
+LAST = [
+    "Jansen",
+    "de Vries",
+    "van den Berg",
+    "Bakker",
+    "van Dijk",
+    "Visser",
+    "Smit",
+    "Meijer",
+    "de Boer",
+    "Mulder",
+    "de Groot",
+    "Bos",
+    "Vos",
+    "Peters",
+    "Hendriks",
+    "van Leeuwen",
+    "Dekker",
+    "Brouwer",
+    "de Wit",
+    "Dijkstra",
+    "Smits",
+    "de Graaf",
+    "van der Meer",
+    "Kok",
+    "Jacobs",
+    "van der Linden",
+    "de Haan",
+    "Vermeulen",
+    "van den Heuvel",
+    "van der Veen",
+    "Yilmaz",
+    "El Idrissi",
+    "Bouali",
+    "Kaya",
+    "van der Heijden",
+    "Schouten",
+    "van Beek",
+    "Willems",
+    "van Vliet",
+    "Hoekstra",
+    "Maas",
+    "Verhoeven",
+    "Koster",
+    "van Dam",
+    "van der Wal",
+    "Prins",
+    "Blom",
+    "Huisman",
+    "Kuipers",
+    "van Veen",
+]
+STREETS = [
+    "Kerkstraat",
+    "Dorpsstraat",
+    "Molenweg",
+    "Stationsstraat",
+    "Julianalaan",
+    "Schoolstraat",
+    "Wilhelminalaan",
+    "Beatrixlaan",
+    "Prinsengracht",
+    "Parklaan",
+    "Oudegracht",
+    "Biltstraat",
+    "Nachtegaalstraat",
+    "Maliesingel",
+    "Wulpendreef",
+]
 SAYS = {
-    "naam": ("Mijn naam is {x}.", "Groeten van {x}.", "Ik ben {x} en woon hier.", "Vraag het aan {x}.", "Met vriendelijke groet, {x}"),
+    "naam": (
+        "Mijn naam is {x}.",
+        "Groeten van {x}.",
+        "Ik ben {x} en woon hier.",
+        "Vraag het aan {x}.",
+        "Met vriendelijke groet, {x}",
+    ),
     "e_mail": ("Mail mij op {x}.", "Mijn adres is {x}", "Reageren kan via {x}!"),
     "telefoon": ("Bel me op {x}.", "Ik ben bereikbaar op {x}", "Mijn nummer: {x}."),
     "postcode": ("Mijn postcode is {x}.", "Het gaat om {x} en omgeving.", "Bij ons op {x} is het druk."),
     "bsn": ("Mijn bsn is {x}.", "Burgerservicenummer {x}", "BSN: {x}."),
     "iban": ("Stort het op {x}.", "Mijn rekening is {x}", "IBAN {x}."),
     "adres": ("Ik woon op {x}.", "Kom eens kijken bij {x}.", "Het gaat om {x}."),
-    "achternaam": ("De familie {x} is het ermee eens.", "Buurman {x} klaagt ook.", "Volgens {x} kan het beter."),
-}  # fmt: skip
+    "achternaam": (
+        "De familie {x} is het ermee eens.",
+        "Buurman {x} klaagt ook.",
+        "Volgens {x} kan het beter.",
+    ),
+}
 KINDS = tuple(SAYS)
 
 
@@ -127,7 +336,8 @@ def _full_name(rng: np.random.Generator) -> str:
 
 def _e_mail(rng: np.random.Generator) -> str:
     last = _one(rng, LAST).lower().replace(" ", "")
-    return f"{_one(rng, FIRST).lower()}.{last}{rng.integers(1, 99)}@{_one(rng, ['voorbeeld.nl', 'mail.example', 'post.example.org'])}"
+    provider = _one(rng, ["voorbeeld.nl", "mail.example", "post.example.org"])
+    return f"{_one(rng, FIRST).lower()}.{last}{rng.integers(1, 99)}@{provider}"
 
 
 def _phone(rng: np.random.Generator) -> str:
@@ -159,7 +369,13 @@ def _address(rng: np.random.Generator) -> str:
     return f"{_one(rng, STREETS)} {rng.integers(1, 400)}{_one(rng, ['', '', '', 'a', ' bis'])}"
 
 
-_MAKERS = {
-    "naam": _full_name, "e_mail": _e_mail, "telefoon": _phone, "postcode": _postcode, "bsn": _bsn, "iban": _iban,
-    "adres": _address, "achternaam": lambda rng: _one(rng, LAST),
-}  # fmt: skip
+_MAKERS: dict[str, Callable[[np.random.Generator], str]] = {
+    "naam": _full_name,
+    "e_mail": _e_mail,
+    "telefoon": _phone,
+    "postcode": _postcode,
+    "bsn": _bsn,
+    "iban": _iban,
+    "adres": _address,
+    "achternaam": lambda rng: _one(rng, LAST),
+}

@@ -54,8 +54,8 @@ class Conversation:
         """
         if not _ID.fullmatch(self.name) or self.name == UNKNOWN:
             raise SchemaMismatch(
-                f"{self.name}: expected a folder's name of letters, digits, spaces and . _ - that starts with a"
-                " letter or digit, since it becomes the conversation's id"
+                f"{self.name}: expected a folder's name of letters, digits, spaces and . _ - that starts"
+                " with a letter or digit, since it becomes the conversation's id"
             )
         with self.folder.opened() as (files, content, passed_over):
             # The same contents under another name are another conversation.
@@ -83,8 +83,8 @@ class Conversation:
         source = next((p for p in PLATFORMS if p.recognises(files)), None)
         if source is None and not plain.recognises(files):
             raise SchemaMismatch(
-                f"{self.name}: no platform recognised in {', '.join(sorted(files))}; expected Polis (comments.csv"
-                " and votes.csv), Decidim (a ZIP of open data), OpenStad (XLSX) or"
+                f"{self.name}: no platform recognised in {', '.join(sorted(files))}; expected Polis"
+                " (comments.csv and votes.csv), Decidim (a ZIP of open data), OpenStad (XLSX) or"
                 f" {', '.join(f'{f}.csv' for f in plain.FILES)}"
             )
         read = plain.read(files, rows, self.name)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.gates.staging import SchemaMismatch
-from koploper_pipelines.methods.slimme_participatie.reach import age_band
 from koploper_pipelines.resources.inbox_folders import check_header, read_rows
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ def population(file: Path, name: str) -> pa.Table:
     """CBS' population by municipality, age and sex, in the layout of a StatLine download with labels."""
     import pyarrow as pa
 
+    from koploper_pipelines.methods.slimme_participatie.reach import age_band
+
     lines = read_rows(file, name)
     header = [c.strip().lower() for c in next(lines)]
     region = next((c for c in REGION if c in header), REGION[0])
@@ -48,7 +49,8 @@ def population(file: Path, name: str) -> pa.Table:
     for number, (_, age, _, _, figure) in enumerate(rows, start=1):
         if not age.lower().startswith("totaal") and age_band(age) is None:
             raise SchemaMismatch(
-                f"{name}: row {number}, column 'Leeftijd' is {age[:20]!r}, expected a label as '20 tot 25 jaar'"
+                f"{name}: row {number}, column 'Leeftijd' is {age[:20]!r}, expected a label as"
+                " '20 tot 25 jaar'"
             )
         if figure and not figure.isdigit():
             raise SchemaMismatch(f"{name}: row {number}, column {figures[0]!r} is no whole number")

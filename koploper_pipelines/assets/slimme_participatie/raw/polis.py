@@ -29,15 +29,32 @@ COMMENTS = ("timestamp", "comment-id", "author-id", "moderated", "comment-body")
 COUNTS = ("agrees", "disagrees", "passes", "group-informed-consensus")
 PARTICIPANTS = ("participant", "group-id")
 IGNORED_OF_COMMENTS = (
-    *COUNTS, "datetime", "is-meta", "is-seed", "importance", "important", "total-votes", "votes", "priority",
-    "divisiveness", "extremity", "pass", "skips", "lang", "language", "velocity", "created", "modified", "active",
-)  # fmt: skip
+    *COUNTS,
+    "datetime",
+    "is-meta",
+    "is-seed",
+    "importance",
+    "important",
+    "total-votes",
+    "votes",
+    "priority",
+    "divisiveness",
+    "extremity",
+    "pass",
+    "skips",
+    "lang",
+    "language",
+    "velocity",
+    "created",
+    "modified",
+    "active",
+)
 IGNORED_OF_PARTICIPANTS = ("xid", "n-comments", "n-votes", "n-agree", "n-disagree", "n-pass")
 FACTS = ("topic", "url", "views", "voters", "voters-in-conv", "commenters", "comments", "groups")
 
 
 def parts(files: Mapping[str, Path]) -> dict[str, str]:
-    """Which file is which, by the end of its name: votes, comments, participants-votes, summary …"""
+    """Which file is which, by the end of its name: votes, comments, participants-votes and so on."""
     found: dict[str, str] = {}
     for name in files:
         if match := _FILE.search(name):

@@ -15,9 +15,26 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FIELDS = (
-    "soort", "deelnemer", "item", "tijd", "waarde", "tekst", "eens", "oneens", "neutraal", "moderatie", "groep",
-    "consensus", "ouder", "status", "beantwoord_op", "steun", "leeftijd", "geslacht", "gemeente",
-)  # fmt: skip
+    "soort",
+    "deelnemer",
+    "item",
+    "tijd",
+    "waarde",
+    "tekst",
+    "eens",
+    "oneens",
+    "neutraal",
+    "moderatie",
+    "groep",
+    "consensus",
+    "ouder",
+    "status",
+    "beantwoord_op",
+    "steun",
+    "leeftijd",
+    "geslacht",
+    "gemeente",
+)
 """Columns of a row beside its place in the delivery; all text as the platform wrote it."""
 VOTE, STATEMENT, CELL, PARTICIPANT = "stem", "stelling", "matrixcel", "deelnemer"
 IDEA, REACTION, FACT = "idee", "reactie", "gesprek"
