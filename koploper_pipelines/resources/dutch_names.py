@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterator
-from functools import cache
+from contextlib import contextmanager
 from typing import Any
 
 # Annotators of medical records that have nothing to find here.
@@ -88,16 +88,22 @@ WORDS = frozenset(
 )
 
 
-@cache
-def finder() -> Callable[[str], list[tuple[int, int, str]]]:
-    """A function from text to (start, end, `naam` or `adres`) of what it finds."""
+@contextmanager
+def names_and_addresses() -> Iterator[Callable[[str], list[tuple[int, int, str]]]]:
+    """A function from text to (start, end, `naam` or `adres`) of what it finds; for as long as it is needed.
+
+    Its search trees take a gigabyte: they are let go of afterwards.
+    """
     deduce = _loaded()
 
     def find(text: str) -> list[tuple[int, int, str]]:
         document = deduce.deidentify(text, disabled=set(NOT_WANTED))
         return list(_counting(text, document.annotations))
 
-    return find
+    try:
+        yield find
+    finally:
+        gc.unfreeze()
 
 
 def _loaded() -> Any:
@@ -113,7 +119,7 @@ def _loaded() -> Any:
     finally:
         root.setLevel(level)
         root.handlers[:] = handlers
-        # What was loaded stays: no later collection needs to look at it.
+        # While it is used no collection needs to look at it.
         gc.freeze()
         if was_on:
             gc.enable()
@@ -137,4 +143,4 @@ def _is_a_word(text: str, start: int, end: int) -> bool:
 
 
 if __name__ == "__main__":
-    finder()
+    _loaded()

@@ -31,13 +31,17 @@ def stemmen(step: Step) -> Offered:
     """The last vote of each person on each statement that was not rejected."""
     from koploper_pipelines.methods.slimme_participatie import contributions
 
-    raw = _newest(step)
+    # Once: it is gone through several times, and only these columns are needed.
+    _newest(step).project(
+        "gesprek, bestand, rij, geland_op, soort, deelnemer, item, tijd, waarde, moderatie, eens, tekst"
+    ).create("nieuwste")
+    raw = step.con.table("nieuwste")
     contributions.votes(step.con, raw).create("beoordeelde_stemmen")
     judged = step.con.table("beoordeelde_stemmen")
     made = judged.filter("reden IS NULL").project(
         "gesprek, deelnemer, trim(item) AS stelling_id, stem, op AS gestemd_op"
     )
-    columns = ", ".join((*SOURCE, "deelnemer", "item", "tijd", "waarde", "reden", "toelichting"))
+    columns = ", ".join((*SOURCE, "deelnemer", "item", "tijd", "waarde", "stem", "reden", "toelichting"))
     return Offered(
         made,
         rejected=judged.filter("reden IS NOT NULL").project(columns),
@@ -157,13 +161,14 @@ def _masked(said: pd.Series, is_title: pd.Series) -> pd.DataFrame:
     made: list[dict[str, object]] = []
     if len(said):
         # Only where there is text: loading the lists of names takes seconds.
-        from koploper_pipelines.resources.dutch_names import finder
+        from koploper_pipelines.resources.dutch_names import names_and_addresses
         from koploper_pipelines.resources.languages import language
 
-        for text, keeps_names in zip(said, is_title, strict=True):
-            readable = texts.readable(text)
-            masked = texts.mask(readable, (lambda _: ()) if keeps_names else finder())
-            made.append({"tekst": masked.text, "taal": language(readable), **masked.found})
+        with names_and_addresses() as find:
+            for text, keeps_names in zip(said, is_title, strict=True):
+                readable = texts.readable(text)
+                masked = texts.mask(readable, (lambda _: ()) if keeps_names else find)
+                made.append({"tekst": masked.text, "taal": language(readable), **masked.found})
     columns = ["tekst", "taal", *texts.KINDS]
     frame = pd.DataFrame(made, columns=columns)
     counts = {k: frame[k].fillna(0).astype("int64") for k in texts.KINDS}

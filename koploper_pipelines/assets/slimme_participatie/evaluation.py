@@ -107,46 +107,58 @@ def _controls(step: Step) -> dict[str, dict[str, float | None]]:
     """Per conversation how the votes compare with the platform's own matrix and counts of agreement.
 
     Polis counts every event, repeats too, where this chain counts the last vote: so all readable events are
-    counted here, whatever became of them.
+    counted here, also those that were set aside.
     """
     from koploper_pipelines.methods.slimme_participatie import contributions
 
     raw = contributions.newest(step.con, step.read(CONTRIBUTIONS))
-    contributions.votes(step.con, raw).create("beoordeeld")
     raw.filter("soort = 'matrixcel'").project(
-        f"gesprek, deelnemer, item, {contributions.VOTE} AS cel"
+        f"gesprek, deelnemer, item AS stelling_id, {contributions.VOTE} AS cel"
     ).create("cellen")
     step.read(STATEMENTS).create_view("bekende")
+    step.read(VOTES).create_view("geteld")
+    step.quarantine(VOTES).project(
+        "partitie AS gesprek, reden, rij ->> '$.deelnemer' AS deelnemer,"
+        " trim(rij ->> '$.item') AS stelling_id, TRY_CAST(rij ->> '$.stem' AS INTEGER) AS stem"
+    ).create("terzijde")
     found = step.con.sql("""
-        WITH tekens AS (
+        WITH laatste AS (
+            SELECT gesprek, deelnemer, stelling_id, stem FROM geteld UNION ALL
+            SELECT gesprek, deelnemer, stelling_id, stem FROM terzijde
+            WHERE reden = 'stelling_afgewezen'
+        ),
+        tekens AS (
             SELECT c.gesprek,
                 CASE WHEN sum(b.stem = c.cel) >= sum(b.stem = -c.cel) THEN 1 ELSE -1 END AS teken
-            FROM cellen c JOIN (SELECT * FROM beoordeeld WHERE is_laatste) b USING (gesprek, deelnemer, item)
+            FROM cellen c JOIN laatste b USING (gesprek, deelnemer, stelling_id)
             WHERE c.cel <> 0 GROUP BY c.gesprek
         ),
-        kolommen AS (SELECT DISTINCT gesprek, item FROM cellen),
+        kolommen AS (SELECT DISTINCT gesprek, stelling_id FROM cellen),
         matrix AS (
             SELECT gesprek, count(*) FILTER (WHERE b.stem IS DISTINCT FROM c.cel * coalesce(teken, 1)) AS n
-            FROM (SELECT * FROM cellen) c
-            FULL JOIN (SELECT b.* FROM beoordeeld b JOIN kolommen USING (gesprek, item) WHERE is_laatste) b
-                USING (gesprek, deelnemer, item)
+            FROM cellen c
+            FULL JOIN (SELECT l.* FROM laatste l JOIN kolommen USING (gesprek, stelling_id)) b
+                USING (gesprek, deelnemer, stelling_id)
             LEFT JOIN tekens USING (gesprek) GROUP BY gesprek
+        ),
+        gebeurtenissen AS (
+            SELECT gesprek, stelling_id, stem FROM geteld UNION ALL
+            SELECT gesprek, stelling_id, stem FROM terzijde
         ),
         eens AS (
             SELECT gesprek, count(*) FILTER (WHERE s.platform_eens <> coalesce(e.n, 0)) AS n
             FROM bekende s LEFT JOIN (
-                SELECT gesprek, trim(item) AS stelling_id, count(*) AS n FROM beoordeeld
-                WHERE stem = 1 GROUP BY ALL
+                SELECT gesprek, stelling_id, count(*) AS n FROM gebeurtenissen WHERE stem = 1 GROUP BY ALL
             ) e USING (gesprek, stelling_id)
             WHERE s.platform_eens IS NOT NULL GROUP BY gesprek
         ),
         redenen AS (
             SELECT gesprek, count(*) FILTER (WHERE reden = 'herhaald') AS herhaald,
                 count(*) FILTER (WHERE reden = 'gewijzigd') AS gewijzigd
-            FROM beoordeeld GROUP BY gesprek
+            FROM terzijde GROUP BY gesprek
         )
-        SELECT g.gesprek, CASE WHEN m.n IS NOT NULL THEN m.n END, e.n, r.herhaald, r.gewijzigd
-        FROM (SELECT DISTINCT gesprek FROM beoordeeld) g LEFT JOIN matrix m USING (gesprek)
+        SELECT g.gesprek, m.n, e.n, coalesce(r.herhaald, 0), coalesce(r.gewijzigd, 0)
+        FROM (SELECT DISTINCT gesprek FROM gebeurtenissen) g LEFT JOIN matrix m USING (gesprek)
         LEFT JOIN eens e USING (gesprek) LEFT JOIN redenen r USING (gesprek)
     """).fetchall()
     names = (

@@ -405,6 +405,8 @@ def stellingen_per_groep(step: Step) -> Offered:
     placed = cells.groupby(["gesprek", "stelling_id"])["stemmen"].sum().rename("ingedeeld").reset_index()
     unplaced = totals.merge(placed, on=["gesprek", "stelling_id"])
     unplaced["stemmen"] -= unplaced.pop("ingedeeld")
+    # Where everybody who voted is placed, there is nobody to protect.
+    unplaced = unplaced[unplaced["stemmen"] > 0]
     everything = pd.concat(
         [cells, unplaced.assign(groep=UNPLACED), totals.assign(groep=WHOLE)], ignore_index=True
     )

@@ -33,11 +33,17 @@ _FIRST_MOMENT = "TIMESTAMPTZ '2005-01-01 00:00:00+00'"
 
 
 def newest(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Of each conversation the rows of its newest delivery: an export repeats all that went before."""
-    return con.sql(
-        "SELECT raw.* FROM raw JOIN (SELECT gesprek, arg_max(levering, (geland_op, levering)) AS levering"
-        " FROM raw GROUP BY gesprek) USING (gesprek, levering)"
+    """Of each conversation the rows of its newest delivery: an export repeats all that went before.
+
+    As a plain filter on (conversation, delivery), which what follows can push down to the files.
+    """
+    found = con.sql(
+        "SELECT gesprek, arg_max(levering, (geland_op, levering)) FROM raw GROUP BY gesprek"
+    ).fetchall()
+    chosen = " OR ".join(
+        f"(gesprek = '{name}' AND levering = '{delivery}')" for name, delivery in sorted(found)
     )
+    return raw.filter(chosen or "FALSE")
 
 
 def statements(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
@@ -90,7 +96,8 @@ def votes(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckd
         raw: raw rows of the newest deliveries.
 
     Returns:
-        The raw columns plus ``stem`` (1, 0, -1), ``op`` (moment, NULL where none was exported),
+        Place, participant, ``item``, ``tijd`` and ``waarde`` of raw, plus
+        ``stem`` (1, 0, -1), ``op`` (moment, NULL where none was exported),
         ``oordeel`` of the statement, ``is_laatste`` (the last of its person on it, also when it was
         rejected), ``reden`` and ``toelichting``.
     """
@@ -151,7 +158,8 @@ def events(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duck
     """The log of votes of each conversation, or the cells of its matrix where it has no log."""
     return con.sql(
         f"""
-        SELECT raw.*, {VOTE} AS stem, {MOMENT} AS op FROM raw JOIN (
+        SELECT gesprek, bestand, rij, geland_op, deelnemer, item, tijd, waarde, {VOTE} AS stem, {MOMENT} AS op
+        FROM raw JOIN (
             SELECT gesprek, max(CASE WHEN soort = 'stem' THEN 'stem' END) AS log FROM raw GROUP BY gesprek
         ) l USING (gesprek)
         WHERE soort = coalesce(log, 'matrixcel')

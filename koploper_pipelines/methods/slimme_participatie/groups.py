@@ -31,6 +31,8 @@ NO_GROUP = -1
 """Label of a participant with too few votes to be placed."""
 SILHOUETTE_SAMPLE = 1_000
 """Participants on whom a silhouette is taken; all of them when there are no more."""
+JUDGED = 1_000
+"""Participants on whom groups are judged: a random part of them where there are more."""
 STARTS_OF_A_CHECK = 3
 
 
@@ -171,7 +173,8 @@ def opinion_groups(votes: Votes, rules: GroupRules, *, number: int | None = None
     if placed.sum() >= 3:
         point[placed] = projection(votes)[placed]
         tried = range(2, rules.max_groups + 1) if number is None else [number]
-        found = _best_kmeans(point[placed], tried, rules.starts, rules.seed)
+        with _one_thread():
+            found = _best_kmeans(point[placed], tried, rules.starts, rules.seed)
     if found is None:
         return Grouping(label, point, float("nan"), 0)
     silhouette, label[placed], made = found
@@ -240,9 +243,7 @@ def _best_kmeans(
 
 def _kmeans(points: Floats, number: int, starts: int, seed: int) -> Integers:
     """Labels from 0, the largest group first."""
-    # On so few numbers threads cost more than they bring.
-    with threadpool_limits(1):
-        labels = KMeans(number, n_init=starts, random_state=seed).fit_predict(points)
+    labels = KMeans(number, n_init=starts, random_state=seed).fit_predict(points)
     order = np.argsort(-np.bincount(labels, minlength=number), kind="stable")
     rank = np.empty(number, dtype=np.int64)
     rank[order] = np.arange(number)
@@ -297,19 +298,49 @@ def judge(votes: Votes, grouping: Grouping, rules: GroupRules) -> Judgement:
     if grouping.number == 0:
         nan = float("nan")
         return Judgement(nan, nan, nan, "te_weinig_deelnemers")
+    with _one_thread():
+        return _judged(votes, grouping, rules)
+
+
+def _one_thread() -> threadpool_limits:
+    """On so few numbers threads cost more than they bring."""
+    return threadpool_limits(1)
+
+
+def _judged(votes: Votes, grouping: Grouping, rules: GroupRules) -> Judgement:
     steady = stability(votes, grouping, rules)
+    part = votes.of(_some(votes.placed(rules.min_votes), rules.seed))
+    observed = grouping.silhouette
+    if part.participants == JUDGED:
+        observed = _best_silhouette(part, rules)
     limits = [
-        _null_percentile(votes, grouping.silhouette, rules, simulate)
+        _null_percentile(part, observed, rules, simulate)
         for simulate in (independent_votes, votes_on_one_axis)
     ]
     outcome = "groepen"
     if steady < rules.min_stability:
         outcome = "instabiel"
-    elif not grouping.silhouette > limits[0]:
+    elif not observed > limits[0]:
         outcome = "niet_meer_dan_toeval"
-    elif not grouping.silhouette > limits[1]:
+    elif not observed > limits[1]:
         outcome = "een_doorlopende_as"
     return Judgement(steady, limits[0], limits[1], outcome)
+
+
+def _some(participants: Bools, seed: int) -> Bools:
+    """At most ``JUDGED`` of the participants, drawn at random."""
+    chosen = np.flatnonzero(participants)
+    if len(chosen) > JUDGED:
+        chosen = np.random.default_rng(seed).choice(chosen, JUDGED, replace=False)
+    some = np.zeros(len(participants), dtype=bool)
+    some[chosen] = True
+    return some
+
+
+def _best_silhouette(votes: Votes, rules: GroupRules) -> float:
+    """The silhouette of the best grouping of participants who are all placed, with few starts."""
+    best = _best_kmeans(projection(votes), range(2, rules.max_groups + 1), STARTS_OF_A_CHECK, rules.seed)
+    return best[0] if best is not None else -1.0
 
 
 def stability(votes: Votes, grouping: Grouping, rules: GroupRules) -> float:
@@ -347,9 +378,7 @@ def _null_percentile(
     allowed = round(0.05 * (rules.null_runs + 1)) - 1
     found: list[float] = []
     for value in _take(simulate(votes, np.random.default_rng(rules.seed)), rules.null_runs):
-        points = projection(replace(votes, value=value))[votes.placed(rules.min_votes)]
-        best = _best_kmeans(points, range(2, rules.max_groups + 1), STARTS_OF_A_CHECK, rules.seed)
-        found.append(best[0] if best is not None else -1.0)
+        found.append(_best_silhouette(replace(votes, value=value), rules))
         if sum(f >= observed for f in found) > allowed:
             break
     return sorted(found, reverse=True)[min(allowed, len(found) - 1)]

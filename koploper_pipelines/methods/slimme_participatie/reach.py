@@ -67,9 +67,15 @@ def rake(
             for mask, share in categories:
                 weight[mask] *= share / total * known / weight[mask].sum()
         if np.abs(weight / before - 1).max(initial=0) < tolerance:
-            scaled: Floats = weight / weight.mean()
-            return scaled
-    raise NoConvergence(f"raking did not converge in {rounds} rounds")
+            break
+    # Contradicting targets stand still too, each round ending with the last feature's.
+    for categories in features:
+        total = sum(share for _, share in categories)
+        known = sum(weight[mask].sum() for mask, _ in categories)
+        if any(abs(weight[mask].sum() / known - share / total) > 1e-6 for mask, share in categories):
+            raise NoConvergence(f"raking did not meet the population's shares in {rounds} rounds")
+    scaled: Floats = weight / weight.mean()
+    return scaled
 
 
 def effective_size(weight: Floats) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
-from scipy.special import digamma, ndtr, polygamma
+from scipy.special import digamma, gammaln, ndtr, polygamma
 from scipy.stats import false_discovery_control
 
 from koploper_pipelines.methods.slimme_participatie.groups import (
@@ -304,19 +304,19 @@ def wilson(number: npt.ArrayLike, total: npt.ArrayLike) -> tuple[Floats, Floats]
 
 
 def voting_blocs(
-    votes: Votes, *, least_votes: int = 10, least_members: int = 5, chance: float = 1e-3
+    votes: Votes, *, least_votes: int = 10, least_members: int = 5, chance: float = 1e-6
 ) -> Integers:
     """Participants who vote the same on the same statements, far more often than opinions can explain.
 
     Participants with exactly the same votes (statements and values, at least `least_votes` of them) form a
-    bloc of at least `least_members` when two people who each vote by the statement's own shares would agree
-    on all of it with a probability below `chance`, taken over all pairs.
+    bloc of at least `least_members` when people who each vote by the statement's own shares would be expected
+    to form fewer than `chance` such blocs.
 
     Args:
         votes: the votes.
         least_votes: fewest votes of a member.
         least_members: fewest members.
-        chance: expected number of such pairs among all participants.
+        chance: expected number of such blocs among all participants.
 
     Returns:
         Number of the bloc of each participant, from 0; -1 for who is in none. Shape (participants,).
@@ -340,12 +340,12 @@ def voting_blocs(
     by_person["hash"] = (
         pd.Series(key[frame["code"]]).groupby(frame["p"].to_numpy()).sum().reindex(by_person.index)
     )
-    pairs = votes.participants * (votes.participants - 1) / 2
-    suspect = by_person[
-        (by_person["n"] >= least_votes) & (by_person["log"] + np.log(max(pairs, 1)) < np.log(chance))
-    ]
-    size = suspect.groupby("hash")["n"].transform("size")
-    members = suspect[size >= least_members]
+    frequent = by_person[by_person["n"] >= least_votes]
+    size = frequent.groupby("hash")["n"].transform("size")
+    # Expected number of such blocs: ways to choose the members, times all agreeing with the first.
+    ways = size * np.log(votes.participants) - gammaln(size + 1)
+    expected = ways + (size - 1) * frequent["log"]
+    members = frequent[(size >= least_members) & (expected < np.log(chance))]
     bloc = np.full(votes.participants, -1, dtype=np.int64)
     bloc[members.index.to_numpy()] = members.groupby("hash", sort=False).ngroup().to_numpy()
     return bloc

@@ -69,7 +69,7 @@ class Conversation:
             f"'{self.name}' AS gesprek, '{content}' AS levering, bestand, rij,"
             f" TIMESTAMPTZ '{landed}' AS geland_op, '{source}' AS platform, * EXCLUDE (bestand, rij)"
         )
-        number = sum(len(n) for n in rows.numbers.values())
+        number = rows.number
         return Offered(
             made,
             partitions=[self.name],
@@ -98,8 +98,7 @@ class Conversation:
             )
         if not rows.files:
             raise SchemaMismatch(f"{self.name}: files without any row, expected votes, statements or ideas")
-        kinds = {k for columns in rows.files.values() for k in columns["soort"]}
-        if VOTE in kinds and STATEMENT not in kinds:
+        if VOTE in rows.kinds and STATEMENT not in rows.kinds:
             raise SchemaMismatch(
                 f"{self.name}: votes without the statements that they are on; expected stellingen.csv beside"
                 " stemmen.csv"

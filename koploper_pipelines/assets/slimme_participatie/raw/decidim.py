@@ -52,40 +52,37 @@ def _proposals(file: Path, name: str, part: str, rows: Rows) -> None:
     }
     at = {f: _first(header, names) for f, names in optional.items()}
     author, withdrawn = _first(header, ("author/id", "author/ids")), _first(header, ("withdrawn",))
-    for number, line in enumerate(lines, start=1):
-        values = {f: line[i] for f, i in at.items() if i is not None}
-        if withdrawn is not None and line[withdrawn].lower() == "true":
-            values["status"] = "withdrawn"
-        words = [line[i] for i in (*title[:1], *body) if line[i].strip()]
-        who = rows.pseudonym(line[author]) if author is not None else None
-        rows.add(
-            part,
-            number,
-            soort=IDEA,
-            item=line[number_at].strip(),
-            tekst=". ".join(words),
-            deelnemer=who,
-            **values,
-        )
+    read = list(lines)
+    columns: dict[str, list[str | None]] = {
+        f: [line[i] for line in read] for f, i in at.items() if i is not None
+    }
+    if withdrawn is not None and "status" in columns:
+        gone = [line[withdrawn].lower() == "true" for line in read]
+        columns["status"] = ["withdrawn" if g else s for g, s in zip(gone, columns["status"], strict=True)]
+    if author is not None:
+        columns["deelnemer"] = [rows.pseudonym(line[author]) for line in read]
+    columns["item"] = [line[number_at] for line in read]
+    columns["tekst"] = [". ".join(line[i] for i in (*title, *body) if line[i].strip()) for line in read]
+    rows.add(part, IDEA, columns)
 
 
 def _comments(file: Path, name: str, part: str, rows: Rows) -> None:
     lines = read_rows(file, name)
     header = [c.strip().lower() for c in next(lines)]
-    number_at, body = _one(header, name, "id"), _one(header, name, "body")
-    time = _first(header, ("created_at",))
-    author, parent = _first(header, ("author/id",)), _first(header, ("commentable_id", "commentable/id"))
-    for number, line in enumerate(lines, start=1):
-        rows.add(
-            part,
-            number,
-            soort=REACTION,
-            item=line[number_at].strip(),
-            tekst=line[body],
-            tijd=None if time is None else line[time],
-            ouder=None if parent is None else line[parent],
-            deelnemer=None if author is None else rows.pseudonym(line[author]),
-        )
+    read = list(lines)
+    places = {
+        "item": _one(header, name, "id"),
+        "tekst": _one(header, name, "body"),
+        "tijd": _first(header, ("created_at",)),
+        "ouder": _first(header, ("commentable_id", "commentable/id")),
+        "deelnemer": _first(header, ("author/id",)),
+    }
+    columns: dict[str, list[str | None]] = {
+        f: [line[i] for line in read] for f, i in places.items() if i is not None
+    }
+    if "deelnemer" in columns:
+        columns["deelnemer"] = [rows.pseudonym(d) for d in columns["deelnemer"]]
+    rows.add(part, REACTION, columns)
 
 
 def _texts(header: Sequence[str], name: str) -> list[int]:

@@ -36,46 +36,37 @@ def read(files: Mapping[str, Path], rows: Rows, where: str) -> list[str]:
                 f"{where}/{name}: row 1 holds none of the columns {', '.join(map(repr, KINDS))}, expected an"
                 " export of submissions, votes or comments"
             )
-        for number, line in enumerate(lines, start=1):
-            _add(rows, name, number, kind, dict(zip(header, line, strict=False)))
+        _add(rows, name, kind, [dict(zip(header, line, strict=False)) for line in lines])
     return found
 
 
-def _add(rows: Rows, part: str, number: int, kind: str, line: Mapping[str, str]) -> None:
-    who = rows.pseudonym(line.get("gebruiker id") or line.get("gebruikers id") or line.get("gebruiker"))
-    submission = line.get("inzending id")
+def _add(rows: Rows, part: str, kind: str, lines: list[dict[str, str]]) -> None:
+    def column(*names: str) -> list[str | None]:
+        return [next((line[n] for n in names if line.get(n)), None) for line in lines]
+
+    people = [rows.pseudonym(d) for d in column("gebruiker id", "gebruikers id", "gebruiker")]
+    shared = {"deelnemer": people, "tijd": column("datum")}
+    submission = column("inzending id")
     if kind == VOTE:
-        rows.add(
-            part,
-            number,
-            soort=VOTE,
-            deelnemer=who,
-            item=submission,
-            waarde=line.get("stem"),
-            tijd=line.get("datum"),
-        )
+        rows.add(part, VOTE, shared | {"item": submission, "waarde": column("stem")})
     elif kind == REACTION:
-        text = (line.get("reactie") or "").removeprefix("└ ")
-        rows.add(
-            part,
-            number,
-            soort=REACTION,
-            deelnemer=who,
-            item=line.get("reactie id"),
-            ouder=submission,
-            tekst=text,
-            tijd=line.get("datum"),
-        )
+        texts: list[str | None] = [(t or "").removeprefix("└ ") for t in column("reactie")]
+        rows.add(part, REACTION, shared | {"item": column("reactie id"), "ouder": submission, "tekst": texts})
     else:
-        words = [line.get(c) or "" for c in ("titel", "samenvatting", "beschrijving")]
-        text = ". ".join(w.strip() for w in words if w.strip())
-        shared = {"deelnemer": who, "item": submission, "tijd": line.get("datum")}
-        state = line.get("statussen") or line.get("status")
-        support = line.get("likes") or line.get("aantal likes")
-        rows.add(part, number, soort=IDEA, tekst=text, status=state, steun=support, **shared)
+        parts = zip(column("titel"), column("samenvatting"), column("beschrijving"), strict=True)
+        words: list[str | None] = [". ".join(w.strip() for w in p if w and w.strip()) for p in parts]
+        more = {
+            "tekst": words,
+            "status": column("statussen", "status"),
+            "steun": column("likes", "aantal likes"),
+        }
+        rows.add(part, IDEA, shared | {"item": submission} | more)
         # What is voted on here is the submission itself; its title is the statement.
+        accepted: list[str | None] = ["1"] * len(lines)
         rows.add(
-            f"{part}#stellingen", number, soort=STATEMENT, tekst=line.get("titel"), moderatie="1", **shared
+            f"{part}#stellingen",
+            STATEMENT,
+            shared | {"item": submission, "tekst": column("titel"), "moderatie": accepted},
         )
 
 

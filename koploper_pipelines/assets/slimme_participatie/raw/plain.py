@@ -83,11 +83,14 @@ def _file(file: Path, name: str, own_name: str, rows: Rows) -> None:
     lines = read_rows(file, name)
     header = [c.strip().lower() for c in next(lines)]
     check_header(header, name, needed, [*(c for c in fields if c not in needed), "deelnemer", "tekst"])
-    for number, line in enumerate(lines, start=1):
-        values = dict(zip(header, line, strict=True))
-        made: dict[str, str | None] = {fields[c]: v for c, v in values.items() if c in fields}
-        made |= {"tekst": values.get("tekst"), "deelnemer": rows.pseudonym(values.get("deelnemer"))}
-        rows.add(part, number, soort=kind, **made)
+    read = list(lines)
+    said = {c: [line[i] for line in read] for i, c in enumerate(header)}
+    columns: dict[str, list[str | None]] = {fields[c]: list(v) for c, v in said.items() if c in fields}
+    if "tekst" in said:
+        columns["tekst"] = list(said["tekst"])
+    if "deelnemer" in said:
+        columns["deelnemer"] = [rows.pseudonym(d) for d in said["deelnemer"]]
+    rows.add(part, kind, columns)
 
 
 def _settings(file: Path, name: str, rows: Rows) -> None:
@@ -101,5 +104,5 @@ def _settings(file: Path, name: str, rows: Rows) -> None:
         raise SchemaMismatch(f"{name}: expected a mapping with {' and '.join(SETTINGS)}")
     if said.get("moderatie", "streng") not in ("open", "streng"):
         raise SchemaMismatch(f"{name}: moderatie is {said['moderatie']!r}, expected 'open' or 'streng'")
-    for number, (key, value) in enumerate(sorted(said.items()), start=1):
-        rows.add("gesprek", number, soort=FACT, item=key, tekst=str(value))
+    names = sorted(said)
+    rows.add("gesprek", FACT, {"item": list(names), "tekst": [str(said[n]) for n in names]})

@@ -91,76 +91,61 @@ def _votes(file: Path, name: str, part: str, rows: Rows) -> None:
     lines = read_rows(file, name)
     header = _normalised(next(lines))
     check_header(header, name, VOTES, ("datetime", "important", "importance", "high-priority"))
-    time, comment, voter, vote = (header.index(c) for c in VOTES)
-    for number, line in enumerate(lines, start=1):
-        who = rows.pseudonym(line[voter])
-        rows.add(
-            part,
-            number,
-            soort=VOTE,
-            deelnemer=who,
-            item=line[comment].strip(),
-            tijd=line[time],
-            waarde=line[vote],
-        )
+    read = list(lines)
+    fields = dict(zip(VOTES, ("tijd", "item", "deelnemer", "waarde"), strict=True))
+    columns: dict[str, list[str | None]] = {
+        f: [line[header.index(c)] for line in read] for c, f in fields.items()
+    }
+    rows.add(part, VOTE, columns | {"deelnemer": [rows.pseudonym(v) for v in columns["deelnemer"]]})
 
 
 def _comments(file: Path, name: str, part: str, rows: Rows) -> None:
     lines = read_rows(file, name)
     header = _normalised(next(lines))
     check_header(header, name, COMMENTS, IGNORED_OF_COMMENTS)
-    at = {c: header.index(c) for c in header}
-    number = 0
-    for number, line in enumerate(lines, start=1):
-        agrees, disagrees, passes, consensus = (line[at[c]] if c in at else None for c in COUNTS)
-        rows.add(
-            part,
-            number,
-            soort=STATEMENT,
-            deelnemer=rows.pseudonym(line[at["author-id"]]),
-            item=line[at["comment-id"]].strip(),
-            tijd=line[at["timestamp"]],
-            tekst=line[at["comment-body"]],
-            moderatie=line[at["moderated"]],
-            eens=agrees,
-            oneens=disagrees,
-            neutraal=passes,
-            consensus=consensus,
-        )
-    if number == 0:
+    read = list(lines)
+    if not read:
         raise SchemaMismatch(f"{name}: a header and 0 rows, expected at least one statement")
+    fields = dict(zip(COMMENTS, ("tijd", "item", "deelnemer", "moderatie", "tekst"), strict=True))
+    fields |= dict(zip(COUNTS, ("eens", "oneens", "neutraal", "consensus"), strict=True))
+    columns: dict[str, list[str | None]] = {
+        f: [line[header.index(c)] for line in read] for c, f in fields.items() if c in header
+    }
+    rows.add(part, STATEMENT, columns | {"deelnemer": [rows.pseudonym(a) for a in columns["deelnemer"]]})
 
 
 def _participants(file: Path, name: str, part: str, rows: Rows) -> None:
     """Participants with their group, and every filled cell of the matrix of votes."""
     lines = read_rows(file, name)
     header = _normalised(next(lines))
-    statements = [(i, c) for i, c in enumerate(header) if c.isdigit()]
+    first = next((i for i, c in enumerate(header) if c.isdigit()), len(header))
+    statements = header[first:]
     check_header([c for c in header if not c.isdigit()], name, PARTICIPANTS, IGNORED_OF_PARTICIPANTS)
-    at = {c: header.index(c) for c in header if not c.isdigit()}
-    cell = 0
-    for number, line in enumerate(lines, start=1):
-        who = rows.pseudonym(line[at["participant"]])
-        agrees, disagrees = (line[at[c]] if c in at else None for c in ("n-agree", "n-disagree"))
-        rows.add(
-            part,
-            number,
-            soort=PARTICIPANT,
-            deelnemer=who,
-            groep=line[at["group-id"]],
-            eens=agrees,
-            oneens=disagrees,
+    if not all(c.isdigit() for c in statements):
+        raise SchemaMismatch(
+            f"{name}: a named column stands among those of statements, expected it before them"
         )
-        for index, statement in statements:
-            if line[index] != "":
-                cell += 1
-                rows.add("matrix", cell, soort=CELL, deelnemer=who, item=statement, waarde=line[index])
+    fields = {"participant": "deelnemer", "group-id": "groep", "n-agree": "eens", "n-disagree": "oneens"}
+    columns: dict[str, list[str | None]] = {f: [] for c, f in fields.items() if c in header}
+    cells: dict[str, list[str | None]] = {"deelnemer": [], "item": [], "waarde": []}
+    for line in lines:
+        for column, target in fields.items():
+            if column in header:
+                columns[target].append(line[header.index(column)])
+        who = columns["deelnemer"][-1] = rows.pseudonym(columns["deelnemer"][-1])
+        filled = [(s, v) for s, v in zip(statements, line[first:], strict=True) if v]
+        cells["deelnemer"] += [who] * len(filled)
+        cells["item"] += [s for s, _ in filled]
+        cells["waarde"] += [v for _, v in filled]
+    rows.add(part, PARTICIPANT, columns)
+    rows.add("matrix", CELL, cells)
 
 
 def _summary(file: Path, name: str, part: str, rows: Rows) -> None:
-    for number, line in enumerate(read_rows(file, name), start=1):
-        if len(line) == 2 and line[0].strip().lower() in FACTS:
-            rows.add(part, number, soort=FACT, item=line[0].strip().lower(), tekst=line[1])
+    pairs = [line for line in read_rows(file, name) if len(line) == 2 and line[0].strip().lower() in FACTS]
+    rows.add(
+        part, FACT, {"item": [key.strip().lower() for key, _ in pairs], "tekst": [said for _, said in pairs]}
+    )
 
 
 def _normalised(header: list[str]) -> list[str]:

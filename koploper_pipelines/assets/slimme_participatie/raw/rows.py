@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,16 +48,21 @@ class Rows:
     key: bytes
     """Key of the hashes, of this conversation alone: the same person cannot be followed to another."""
     files: dict[str, dict[str, list[str | None]]] = field(default_factory=dict)
-    numbers: dict[str, list[int]] = field(default_factory=dict)
+    """Per file the columns that it fills, all of one length."""
+    kinds: set[str] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)
 
-    def add(self, file: str, number: int, **values: str | None) -> None:
-        """Add row `number` of a file."""
-        columns = self.files.setdefault(file, {f: [] for f in FIELDS})
-        for name, column in columns.items():
-            value = values.get(name)
-            column.append(value if value != "" else None)
-        self.numbers.setdefault(file, []).append(number)
+    def add(self, file: str, kind: str, columns: Mapping[str, list[str | None]]) -> None:
+        """Add all rows of a file, of one kind, as columns."""
+        length = len(next(iter(columns.values())))
+        if length:
+            self.kinds.add(kind)
+            self.files[file] = {"soort": [kind] * length, **columns}
+
+    @property
+    def number(self) -> int:
+        """Number of rows."""
+        return sum(len(columns["soort"]) for columns in self.files.values())
 
     def pseudonym(self, identity: str | None) -> str | None:
         """A keyed hash for a participant's number or name; nothing for nothing."""
@@ -68,17 +74,21 @@ class Rows:
         return self.known[identity]
 
     def table(self) -> pa.Table:
-        """All rows, with `bestand` and `rij`."""
+        """All rows, with `bestand` and `rij`; what is empty is missing."""
         import pyarrow as pa
 
-        tables = [
-            pa.table(
-                {
-                    "bestand": pa.array([name] * len(self.numbers[name]), pa.string()),
-                    "rij": pa.array(self.numbers[name], pa.int64()),
-                    **{f: pa.array(values, pa.string()) for f, values in columns.items()},
-                }
+        tables = []
+        for name, columns in self.files.items():
+            length = len(columns["soort"])
+            filled = {f: pa.array([v or None for v in columns[f]], pa.string()) for f in columns}
+            nothing = pa.nulls(length, pa.string())
+            tables.append(
+                pa.table(
+                    {
+                        "bestand": pa.array([name] * length, pa.string()),
+                        "rij": pa.array(range(1, length + 1), pa.int64()),
+                        **{f: filled.get(f, nothing) for f in FIELDS},
+                    }
+                )
             )
-            for name, columns in self.files.items()
-        ]
         return pa.concat_tables(tables)
