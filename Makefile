@@ -50,7 +50,13 @@ faults: $(DEV) ## Break everything that can break, in full (long).
 oracle: $(DEV) ## Judge every method by an independent implementation, in full (long).
 	$(PYTEST) tests -m "oracle"
 
-bench-full: $(DEV) ## Measure speed and memory on large simulated data (long).
+# The package that opinion groups are measured against, in an environment of its own.
+build/venv-oracle/.done: requirements-oracle.txt
+	$(PYTHON) -m venv build/venv-oracle
+	build/venv-oracle/bin/pip install --quiet --disable-pip-version-check -r requirements-oracle.txt
+	@touch $@
+
+bench-full: $(DEV) build/venv-oracle/.done ## Measure speed and memory on large simulated data (long).
 	$(BIN)/python -m pytest -s benchmarks -m ""
 
 mutants: $(DEV) ## Take out each guard in turn; a test must fail for each (long).

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -109,13 +110,15 @@ def names_and_addresses() -> Iterator[Callable[[str], list[tuple[int, int, str]]
 def _loaded() -> Any:
     root, level, handlers = logging.getLogger(), logging.getLogger().level, list(logging.getLogger().handlers)
     was_on = gc.isenabled()
-    # Its import takes over the whole program's logging, at level DEBUG; and it unpickles millions of small
-    # objects, in which the collector would look for garbage again and again (26 s against 1.5 s).
+    # Its import takes over the whole program's logging, at level DEBUG, and its filters of warnings; and it
+    # unpickles millions of small objects, in which the collector looks for garbage again and again (26 s
+    # against 1.5 s).
     gc.disable()
     try:
-        from deduce import Deduce
+        with warnings.catch_warnings():
+            from deduce import Deduce
 
-        return Deduce()
+            return Deduce()
     finally:
         root.setLevel(level)
         root.handlers[:] = handlers

@@ -136,7 +136,7 @@ def test_groups_agree_with_the_platform(real_night: Any) -> None:
 
 
 def test_groups_are_published_only_when_more_than_chance_and_one_axis(real_night: Any) -> None:
-    """Of the real conversations the groups are hardly more than one axis: what is said follows the figures."""
+    """Real groups are hardly more than one axis: what is said of them follows the figures."""
     _, published, _ = real_night
     talks = published["participatie_gesprekken"].set_index("gesprek")
     beats = (talks["silhouet"] > talks["silhouet_toeval"]) & (talks["silhouet"] > talks["silhouet_as"])
@@ -458,7 +458,8 @@ def test_plain_csv_with_open_moderation(platform: Platform) -> None:
     assert votes["stem"].tolist() == [-1, -1]
     aside = toolbox.quarantine(platform, VOTES)["reden"].value_counts().to_dict()
     assert aside == {
-        "gewijzigd": 1, "stelling_onbekend": 1, "stem_onleesbaar": 1, "tijd_onmogelijk": 1, "deelnemer_onbekend": 1,
+        "gewijzigd": 1, "stelling_onbekend": 1, "stem_onleesbaar": 1, "tijd_onmogelijk": 1,
+        "deelnemer_onbekend": 1,
     }  # fmt: skip
     known = toolbox.lake_table(platform, "slimme_participatie/cleaned/stellingen").set_index("stelling_id")
     assert known["mag_tonen"].to_dict() == {"1": True, "2": False}
@@ -532,7 +533,8 @@ def test_a_folder_that_is_still_copied_is_left_alone(platform: Platform) -> None
 
 def test_strange_texts_go_to_quarantine_and_their_votes_count(platform: Platform) -> None:
     strange = {
-        "1": '=HYPERLINK("http://voorbeeld.nl")', "2": "<script>x</script>", "3": "om\u202egekeerd", "4": "x" * 1_000_000,
+        "1": '=HYPERLINK("http://voorbeeld.nl")', "2": "<script>x</script>", "3": "om\u202egekeerd",
+        "4": "x" * 1_000_000,
         "5": "gewone tekst over bomen",
     }  # fmt: skip
     text = io.StringIO()
