@@ -14,6 +14,8 @@ RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 ORACLE := build/venv-oracle/.ready
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Search trees of names, made of their lists once, so that no night pays for it.
+WORD_LISTS := $(BIN)/python -m koploper_pipelines.resources.dutch_names
 REPORTS := build/reports
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
@@ -74,6 +76,7 @@ $(RUNTIME): requirements.lock pyproject.toml | .venv/bin/python
 	@echo "Setting up .venv from requirements.lock (once, some minutes)."
 	$(PIP_INSTALL) --require-hashes -r requirements.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	$(WORD_LISTS)
 	@touch $@
 
 $(ORACLE): benchmarks/requirements-oracle.txt
@@ -86,4 +89,5 @@ $(DEV): requirements-dev.lock pyproject.toml | .venv/bin/python
 	@echo "Setting up .venv from requirements-dev.lock (once, some minutes)."
 	$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	$(WORD_LISTS)
 	@touch $@ $(RUNTIME)

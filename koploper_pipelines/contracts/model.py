@@ -33,6 +33,8 @@ SCOPES: tuple[Scope, ...] = ("rij", "partitie", "tabel")
 LAYERS = ("raw", "cleaned", "indicators", "evaluation", "published")
 CONTRACTS_FOLDER = Path(__file__).parent
 
+MONTH = "maand"
+"""Name of a partition column that holds months; one of another name holds parts, equal in all tables."""
 SCHEMA_RULE = "schema_klopt"
 CONSERVATION_RULE = "geen_rij_verloren"
 MOST_ROWS_RULE = "meeste_rijen_blijven"
@@ -122,7 +124,7 @@ class Contract:
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...]
     partition: str | None
-    """Name of the column that partitions the table: a measurement day (date) or a month (string)."""
+    """Name of the column that partitions the table: a measurement day (date), a month, or another string."""
     empty_because: str | None
     """Why the table may have no rows; None when it may never be empty."""
     conserves_rows: bool
@@ -162,11 +164,13 @@ class Contract:
         raise KeyError(f"{self.path}: no column {name!r}")
 
     @property
-    def partition_kind(self) -> Literal["dag", "maand"] | None:
-        """Whether the table is partitioned by measurement day, by month, or not at all."""
+    def partition_kind(self) -> Literal["dag", "maand", "deel"] | None:
+        """Whether the table is partitioned by measurement day, by month, by another name, or not at all."""
         if self.partition is None:
             return None
-        return "dag" if self.column(self.partition).type == "date" else "maand"
+        if self.column(self.partition).type == "date":
+            return "dag"
+        return "maand" if self.partition == MONTH else "deel"
 
     @property
     def rules_hash(self) -> str:

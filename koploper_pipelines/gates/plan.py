@@ -163,6 +163,8 @@ class Plan:
             return [WHOLE]
         if source is None:
             return sorted(self._universe(table))
+        if kind == "deel":
+            return [changed]
         if changed == UNKNOWN:
             return [UNKNOWN] if read.spills else []
         if kind == "maand":
@@ -180,7 +182,9 @@ class Plan:
             if head is None or self._kind(read.table) is None or read.lookup:
                 continue
             for partition in head.partitions:
-                if partition == UNKNOWN:
+                if kind == "deel":
+                    found.add(partition)
+                elif partition == UNKNOWN:
                     found |= {UNKNOWN} if read.spills else set()
                 elif kind == "maand":
                     found.add(partition[:7])

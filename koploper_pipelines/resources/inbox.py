@@ -52,11 +52,7 @@ class DroppedFile:
     @property
     def name(self) -> str:
         """Name of the file, for messages and for where it is put: printable, and not too long."""
-        printable = "".join(c if c.isprintable() else "?" for c in self.path.name)
-        if len(printable.encode()) <= MAX_NAME:
-            return printable
-        suffix = "".join(self.path.suffixes[-2:])[-20:]
-        return printable.encode()[: MAX_NAME - len(suffix.encode())].decode(errors="ignore") + suffix
+        return printable_name(self.path)
 
     @contextmanager
     def opened(self, encoding: str = "utf-8") -> Iterator[tuple[Path, str]]:
@@ -66,7 +62,7 @@ class DroppedFile:
         packed otherwise is the same file.
         """
         with self.unpacked() as plain:
-            yield plain, _checked(plain, self.name, encoding)
+            yield plain, checked(plain, self.name, encoding)
 
     @contextmanager
     def unpacked(self) -> Iterator[Path]:
@@ -99,27 +95,46 @@ class DroppedFile:
     def accept(self) -> None:
         """The rows are in the lake: delete the original, which names devices, or keep it encrypted."""
         if self.settings.keep_originals:
-            from cryptography.fernet import Fernet
-
-            folder = self.settings.inbox / KEPT
-            folder.mkdir(parents=True, exist_ok=True)
-            key = base64.urlsafe_b64encode(self.settings.subkey("originelen"))
-            _free(folder / f"{self.name}.fernet").write_bytes(Fernet(key).encrypt(self.path.read_bytes()))
+            keep(self.settings, self.name, self.path.read_bytes())
         self.path.unlink()
 
     def refuse(self, report: str) -> None:
         """Put the file aside with a report beside it; it waits for a person."""
-        folder = self.settings.inbox / REFUSED
-        folder.mkdir(parents=True, exist_ok=True)
-        target = _free(folder / self.name)
-        # The report first: a kill in between leaves the file where it is, to be refused again.
-        target.with_name(target.name + ".rapport.txt").write_text(
-            f"{self.name} is niet geladen.\n\n{report}\n\n"
-            "Herstel het bestand en zet het terug in"
-            f" inbox/{self.path.parent.relative_to(self.settings.inbox).as_posix()}/.\n",
-            encoding="utf-8",
-        )
-        self.path.rename(target)
+        put_aside(self.settings, self.path, self.name, report)
+
+
+def printable_name(path: Path) -> str:
+    """Name of what was dropped, printable and not too long."""
+    printable = "".join(c if c.isprintable() else "?" for c in path.name)
+    if len(printable.encode()) <= MAX_NAME:
+        return printable
+    suffix = "".join(path.suffixes[-2:])[-20:]
+    return printable.encode()[: MAX_NAME - len(suffix.encode())].decode(errors="ignore") + suffix
+
+
+def keep(settings: Settings, name: str, contents: bytes) -> None:
+    """Keep an accepted original, encrypted."""
+    from cryptography.fernet import Fernet
+
+    folder = settings.inbox / KEPT
+    folder.mkdir(parents=True, exist_ok=True)
+    key = base64.urlsafe_b64encode(settings.subkey("originelen"))
+    free_name(folder / f"{name}.fernet").write_bytes(Fernet(key).encrypt(contents))
+
+
+def put_aside(settings: Settings, path: Path, name: str, report: str) -> None:
+    """Put what was refused aside, with a report beside it."""
+    folder = settings.inbox / REFUSED
+    folder.mkdir(parents=True, exist_ok=True)
+    target = free_name(folder / name)
+    # The report first: a kill in between leaves the file where it is, to be refused again.
+    target.with_name(target.name + ".rapport.txt").write_text(
+        f"{name} is niet geladen.\n\n{report}\n\n"
+        "Herstel het bestand en zet het terug in"
+        f" inbox/{path.parent.relative_to(settings.inbox).as_posix()}/.\n",
+        encoding="utf-8",
+    )
+    path.rename(target)
 
 
 def dropped_files(settings: Settings, place: str) -> list[DroppedFile]:
@@ -193,7 +208,7 @@ def count_lines(file: Path) -> int:
         return sum(1 for line in source if line.strip())
 
 
-def _checked(file: Path, name: str, encoding: str) -> str:
+def checked(file: Path, name: str, encoding: str = "utf-8") -> str:
     """SHA-256 of a file that is text in an encoding throughout; SchemaMismatch names where it is not."""
     if file.stat().st_size == 0:
         raise SchemaMismatch(f"{name}: the file is empty (0 bytes), expected a CSV file with a header")
@@ -290,7 +305,7 @@ def _csv_problem(name: str, error: str, expected: int) -> str:
     return f"{name}: {where} cannot be read as CSV with {expected} fields"
 
 
-def _free(path: Path) -> Path:
+def free_name(path: Path) -> Path:
     """The path, or with a number when it is taken."""
     candidate, n = path, 1
     while candidate.exists():

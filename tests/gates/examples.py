@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -78,7 +78,7 @@ def words(pattern: str) -> tuple[str, ...]:
 def misspelt(pattern: str) -> list[str]:
     """Texts one step away from a pattern: one more, one less, another case, a line break at the end."""
     word = words(pattern)[0]
-    candidates = [word + "x", word[:-1], "x" + word, word.swapcase(), word + "\n"]
+    candidates = [word + "x", word[:-1], "x" + word, word.swapcase(), word + "\n", word + "@"]
     wrong = [w for w in dict.fromkeys(candidates) if not re.search(re.sub(r"\$$", r"\\Z", pattern), w)]
     if not wrong:
         raise Untold(f"pattern {pattern!r}: nothing near {word!r} breaks it")
@@ -138,14 +138,30 @@ def partition_values(contract: Contract) -> list[Any]:
 
 
 def _ordinary(contract: Contract, column: Column) -> Any:
-    """A value in the middle of what the column and the rules on its mean or median allow."""
+    """A value in the middle of what the column and the rules on it, its mean or its median allow."""
     for kind in ("expect_column_mean_to_be_between", "expect_column_median_to_be_between"):
         for expectation in _all(contract, kind):
             if expectation.kwargs["column"] == column.name:
                 high = expectation.kwargs.get("max_value", column.maximum)
                 low = expectation.kwargs.get("min_value", column.minimum)
-                return (float(low) + float(high)) / 2
-    return domain(column, 3)[-1]
+                middle = (float(low) + float(high)) / 2
+                return round(middle) if column.type == "integer" else middle
+    return domain(_narrowed(contract, column), 3)[-1]
+
+
+def _narrowed(contract: Contract, column: Column) -> Column:
+    """The column within the plain limits of the rules on its single values."""
+    for expectation in _all(contract, "expect_column_values_to_be_between"):
+        if expectation.kwargs["column"] == column.name and not parameters(expectation):
+            column = replace(
+                column,
+                minimum=expectation.kwargs.get("min_value", column.minimum),
+                maximum=expectation.kwargs.get("max_value", column.maximum),
+            )
+    for expectation in _all(contract, "expect_column_values_to_be_in_set"):
+        if expectation.kwargs["column"] == column.name and not parameters(expectation):
+            column = replace(column, values=tuple(expectation.kwargs["value_set"]))
+    return column
 
 
 def _all(contract: Contract, kind: str) -> Iterator[Expectation]:

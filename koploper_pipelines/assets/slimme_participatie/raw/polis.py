@@ -1,0 +1,152 @@
+"""Polis: the export of a conversation, in the layout of its open data and in that of its server today.
+
+Columns: compdemocracy/openData, and server/src/routes/export.ts of compdemocracy/polis.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from koploper_pipelines.assets.slimme_participatie.raw.rows import (
+    CELL,
+    FACT,
+    PARTICIPANT,
+    STATEMENT,
+    VOTE,
+    Rows,
+)
+from koploper_pipelines.gates.staging import SchemaMismatch
+from koploper_pipelines.resources.inbox_folders import check_header, read_rows
+
+NAME = "polis"
+_FILE = re.compile(
+    r"(?:^|[-_.])(participants?-votes|comment-groups|stats-history|votes|comments|summary|xids?)\.csv$", re.I
+)
+VOTES = ("timestamp", "comment-id", "voter-id", "vote")
+COMMENTS = ("timestamp", "comment-id", "author-id", "moderated", "comment-body")
+COUNTS = ("agrees", "disagrees", "passes", "group-informed-consensus")
+PARTICIPANTS = ("participant", "group-id")
+IGNORED_OF_COMMENTS = (
+    *COUNTS,
+    "datetime",
+    "is-meta",
+    "is-seed",
+    "importance",
+    "important",
+    "total-votes",
+    "votes",
+    "priority",
+    "divisiveness",
+    "extremity",
+    "pass",
+    "skips",
+    "lang",
+    "language",
+    "velocity",
+    "created",
+    "modified",
+    "active",
+)
+IGNORED_OF_PARTICIPANTS = ("xid", "n-comments", "n-votes", "n-agree", "n-disagree", "n-pass")
+FACTS = ("topic", "url", "views", "voters", "voters-in-conv", "commenters", "comments", "groups")
+
+
+def parts(files: Mapping[str, Path]) -> dict[str, str]:
+    """Which file is which, by the end of its name: votes, comments, participants-votes and so on."""
+    found: dict[str, str] = {}
+    for name in files:
+        if match := _FILE.search(name):
+            part = match.group(1).lower().replace("participant-votes", "participants-votes")
+            if part in found:
+                raise SchemaMismatch(f"{name}: a second file of {part}, beside {found[part]}; expected one")
+            found[part] = name
+    return found
+
+
+def recognises(files: Mapping[str, Path]) -> bool:
+    """Whether a delivery is a Polis export."""
+    found = parts(files)
+    return "comments" in found and bool({"votes", "participants-votes"} & set(found))
+
+
+def read(files: Mapping[str, Path], rows: Rows, where: str) -> list[str]:
+    """Add all rows of an export; names of the files that were read."""
+    found = parts(files)
+    readers = {
+        "comments": _comments,
+        "votes": _votes,
+        "participants-votes": _participants,
+        "summary": _summary,
+    }
+    for part, name in found.items():
+        if part in readers:
+            readers[part](files[name], f"{where}/{name}", part, rows)
+    # Counts that follow from the votes, and the organisation's own numbers of people: not needed.
+    return list(found.values())
+
+
+def _votes(file: Path, name: str, part: str, rows: Rows) -> None:
+    lines = read_rows(file, name)
+    header = _normalised(next(lines))
+    check_header(header, name, VOTES, ("datetime", "important", "importance", "high-priority"))
+    read = list(lines)
+    fields = dict(zip(VOTES, ("tijd", "item", "deelnemer", "waarde"), strict=True))
+    columns: dict[str, list[str | None]] = {
+        f: [line[header.index(c)] for line in read] for c, f in fields.items()
+    }
+    rows.add(part, VOTE, columns | {"deelnemer": [rows.pseudonym(v) for v in columns["deelnemer"]]})
+
+
+def _comments(file: Path, name: str, part: str, rows: Rows) -> None:
+    lines = read_rows(file, name)
+    header = _normalised(next(lines))
+    check_header(header, name, COMMENTS, IGNORED_OF_COMMENTS)
+    read = list(lines)
+    if not read:
+        raise SchemaMismatch(f"{name}: a header and 0 rows, expected at least one statement")
+    fields = dict(zip(COMMENTS, ("tijd", "item", "deelnemer", "moderatie", "tekst"), strict=True))
+    fields |= dict(zip(COUNTS, ("eens", "oneens", "neutraal", "consensus"), strict=True))
+    columns: dict[str, list[str | None]] = {
+        f: [line[header.index(c)] for line in read] for c, f in fields.items() if c in header
+    }
+    rows.add(part, STATEMENT, columns | {"deelnemer": [rows.pseudonym(a) for a in columns["deelnemer"]]})
+
+
+def _participants(file: Path, name: str, part: str, rows: Rows) -> None:
+    """Participants with their group, and every filled cell of the matrix of votes."""
+    lines = read_rows(file, name)
+    header = _normalised(next(lines))
+    first = next((i for i, c in enumerate(header) if c.isdigit()), len(header))
+    statements = header[first:]
+    check_header([c for c in header if not c.isdigit()], name, PARTICIPANTS, IGNORED_OF_PARTICIPANTS)
+    if not all(c.isdigit() for c in statements):
+        raise SchemaMismatch(
+            f"{name}: a named column stands among those of statements, expected it before them"
+        )
+    fields = {"participant": "deelnemer", "group-id": "groep", "n-agree": "eens", "n-disagree": "oneens"}
+    columns: dict[str, list[str | None]] = {f: [] for c, f in fields.items() if c in header}
+    cells: dict[str, list[str | None]] = {"deelnemer": [], "item": [], "waarde": []}
+    for line in lines:
+        for column, target in fields.items():
+            if column in header:
+                columns[target].append(line[header.index(column)])
+        who = columns["deelnemer"][-1] = rows.pseudonym(columns["deelnemer"][-1])
+        filled = [(s, v) for s, v in zip(statements, line[first:], strict=True) if v]
+        cells["deelnemer"] += [who] * len(filled)
+        cells["item"] += [s for s, _ in filled]
+        cells["waarde"] += [v for _, v in filled]
+    rows.add(part, PARTICIPANT, columns)
+    rows.add("matrix", CELL, cells)
+
+
+def _summary(file: Path, name: str, part: str, rows: Rows) -> None:
+    pairs = [line for line in read_rows(file, name) if len(line) == 2 and line[0].strip().lower() in FACTS]
+    rows.add(
+        part, FACT, {"item": [key.strip().lower() for key, _ in pairs], "tekst": [said for _, said in pairs]}
+    )
+
+
+def _normalised(header: list[str]) -> list[str]:
+    return [c.strip().lower().replace("_", "-") for c in header]

@@ -1,0 +1,191 @@
+"""Masking, readable text, language, themes and who took part."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from koploper_pipelines.methods.slimme_participatie import reach, texts, themes
+from koploper_pipelines.resources.dutch_names import names_and_addresses
+from koploper_pipelines.resources.languages import language
+from koploper_pipelines.simulation.slimme_participatie import words
+
+Finder = Callable[[str], Any]
+COMPLETE = ("e_mail", "postcode", "telefoon", "bsn", "iban")
+
+
+@pytest.fixture(scope="module")
+def find() -> Iterator[Finder]:
+    with names_and_addresses() as found:
+        yield found
+
+
+def recalls(find: Finder, seed: int, number: int = 500) -> dict[str, float]:
+    """Share of planted values of each kind of which nothing is left; a quarter of the numbers is mistyped."""
+    rng = np.random.default_rng(seed)
+    hits: dict[str, list[bool]] = {kind: [] for kind in words.KINDS}
+    for i in range(number):
+        kind = words.KINDS[i % len(words.KINDS)]
+        said, value = words.planted(rng, kind, mistyped=bool(rng.random() < 0.25))
+        theme = list(words.THEMES)[i % len(words.THEMES)]
+        masked = texts.mask(texts.readable(f"{words.sentence(rng, theme)} {said}"), find).text
+        hits[kind].append(value not in masked and value.split()[-1] not in masked)
+    return {kind: float(np.mean(found)) for kind, found in hits.items()}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_masking_finds_what_was_planted(find: Finder, seed: int) -> None:
+    found = recalls(find, seed)
+    assert {kind: found[kind] for kind in COMPLETE} == dict.fromkeys(COMPLETE, 1.0)
+    assert found["naam"] >= 0.93
+    # Measured, no promise: surnames alone look like words, house numbers stand beside unknown streets.
+    print({kind: round(found[kind], 2) for kind in ("achternaam", "adres")})
+
+
+def test_clean_sentences_are_left_alone(find: Finder) -> None:
+    rng = np.random.default_rng(4)
+    clean = [*words.CLEAN, *(words.sentence(rng, t) for t in words.THEMES for _ in range(30))]
+    touched = [s for s in clean if texts.mask(s, find).text != s]
+    assert len(touched) <= 0.05 * len(clean), touched
+    assert [s for s in words.CLEAN if texts.mask(s, find).text != s] == []
+
+
+def test_without_word_lists_names_stay() -> None:
+    """The counter-test: the patterns alone find no name."""
+    assert recalls(lambda _: (), 1, 200)["naam"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (None, "leeg"),
+        ("  \u200b ", "leeg"),
+        ("x" * 1_000_000, "te_lang"),
+        ("goed \u202eidee", "stuurtekens"),
+        ('=HYPERLINK("http://voorbeeld.nl";"klik")', "formule"),
+        ("\u200b=1+1", "formule"),
+        ("@SUM(A1)", "formule"),
+        ("<script>alert(1)</script>", "actieve_html"),
+        ('<img src=x onerror="alert(1)">', "actieve_html"),
+        ("- meer bomen, minder stenen", None),
+        ("<p>Meer <b>bomen</b></p>", None),
+        ("مزيد من الأشجار في الحي", None),
+        ("minder < 30 en meer > 50", None),
+    ],
+)
+def test_what_cannot_be_used_has_a_reason(said: str | None, reason: str | None) -> None:
+    assert texts.unusable(said) == reason
+
+
+def test_markup_and_invisible_characters_hide_nothing(find: Finder) -> None:
+    assert texts.readable("<p>Meer&nbsp;bomen</p><p>en &amp; bloemen</p>") == "Meer bomen en & bloemen"
+    hidden = texts.readable("mail j\u200ban@voor<b>beeld</b>.nl")
+    assert texts.mask(hidden, find).text == "mail [E-MAIL]"
+
+
+def test_language_of_short_text_is_undetermined() -> None:
+    assert language("Ik wil graag meer bomen in onze straat") == "nl"
+    assert language("More trees in our street please") == "en"
+    assert language("ok prima") == "onbepaald"
+
+
+# -- Themes ----------------------------------------------------------------------------------------------
+
+
+def test_themes_are_learnt_from_the_examples() -> None:
+    rng = np.random.default_rng(1)
+    examples = [(e, t) for t in words.THEMES for e in words.examples(t)]
+    truth = [t for t in words.THEMES for _ in range(20)]
+    placed = themes.classify(
+        [e for e, _ in examples], [t for _, t in examples], [words.sentence(rng, t) for t in truth]
+    )
+    right = placed["thema"].to_numpy() == np.array(truth)
+    assert right.mean() >= 0.7
+    strange = themes.classify([e for e, _ in examples], [t for _, t in examples], ["qqq zzz xxx"], margin=0.2)
+    assert strange["thema"].tolist() == [themes.REST]
+    with pytest.raises(ValueError, match="at least two themes"):
+        themes.classify(["a"], ["x"], ["b"])
+
+
+def coverage(runs: int) -> tuple[float, float]:
+    """How often the corrected and the plain 95% interval hold the true share, with a classifier 75% right."""
+    corrected = plain = 0
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        truth = rng.choice(["a", "b", "c"], 1000, p=(0.5, 0.3, 0.2))
+        predicted = np.where(rng.random(1000) < 0.75, truth, "c")
+        chosen = rng.permutation(1000)[:250]
+        checked = pd.DataFrame({"voorspeld": predicted[chosen], "werkelijk": truth[chosen]})
+        share = (truth == "a").mean()
+        row = themes.corrected_shares(list(predicted), checked, ["a"]).iloc[0]
+        corrected += row["onder"] <= share <= row["boven"]
+        half = 1.96 * np.sqrt(row["aandeel_voorspeld"] * (1 - row["aandeel_voorspeld"]) / 1000)
+        plain += abs(row["aandeel_voorspeld"] - share) <= half
+    return corrected / runs, plain / runs
+
+
+def test_corrected_shares_hold_the_truth_and_plain_ones_do_not() -> None:
+    corrected, plain = coverage(300)
+    assert corrected >= 0.92
+    assert plain < 0.5
+
+
+@pytest.mark.parametrize(
+    ("number", "right", "expected"), [(199, 1.0, False), (200, 0.7, True), (200, 0.69, False)]
+)
+def test_shares_need_enough_checks(number: int, right: float, expected: bool) -> None:
+    good = round(number * right)
+    checked = pd.DataFrame({"voorspeld": ["a"] * number, "werkelijk": ["a"] * good + ["b"] * (number - good)})
+    assert themes.may_be_published(checked) is expected
+
+
+def test_the_sample_depends_on_texts_and_seed_alone() -> None:
+    ids = [str(i) for i in range(100)]
+    assert themes.sample(ids, 10, 1) == themes.sample(ids[::-1], 10, 1)
+    assert themes.sample(ids, 10, 1) != themes.sample(ids, 10, 2)
+
+
+# -- Who took part -----------------------------------------------------------------------------------------
+
+
+def test_raking_meets_the_population() -> None:
+    rng = np.random.default_rng(1)
+    people = pd.DataFrame(
+        {"g": rng.choice(["m", "v"], 400, p=(0.7, 0.3)), "l": rng.choice(["j", "o"], 400, p=(0.2, 0.8))}
+    )
+    people.loc[:19, "g"] = None
+    weight = reach.rake(people, {"g": {"m": 0.5, "v": 0.5}, "l": {"j": 0.4, "o": 0.6}})
+    known = people["g"].notna()
+    assert weight[people["g"] == "m"].sum() / weight[known].sum() == pytest.approx(0.5, abs=1e-6)
+    assert weight[people["l"] == "j"].sum() / weight.sum() == pytest.approx(0.4, abs=1e-6)
+    assert weight.mean() == pytest.approx(1)
+    assert reach.effective_size(weight) < 400
+    assert reach.effective_size(np.ones(400)) == 400
+
+
+def test_contradicting_targets_do_not_converge() -> None:
+    people = pd.DataFrame({"a": ["x"] * 20 + ["y"] * 20, "b": ["x"] * 20 + ["y"] * 20})
+    with pytest.raises(reach.NoConvergence):
+        reach.rake(people, {"a": {"x": 0.9, "y": 0.1}, "b": {"x": 0.1, "y": 0.9}})
+
+
+@pytest.mark.parametrize(
+    ("said", "band"),
+    [
+        ("37", "30-44"), ("30 tot 35 jaar", "30-44"), ("95 jaar of ouder", "65+"), ("65+", "65+"),
+        ("15-29", "15-29"),
+        ("25-40", None), ("", None), ("onbekend", None), ("0 tot 5 jaar", "0-14"), ("130", None),
+        ("jonger dan 15", "0-14"),
+    ],
+)  # fmt: skip
+def test_ages_fall_in_bands(said: str, band: str | None) -> None:
+    assert reach.age_band(said) == band
+
+
+def test_inequality() -> None:
+    assert reach.gini([5, 5, 5]) == pytest.approx(0)
+    assert reach.gini([0, 0, 0, 10]) == pytest.approx(0.75)
+    assert reach.share_of_top([1] * 9 + [11]) == pytest.approx(0.55)
+    assert reach.smallest_to_largest(np.array([0.5, 2.0])) == 0.25
