@@ -71,7 +71,7 @@ class DroppedFile:
             head = source.read(4)
         if head.startswith(b"PK"):
             raise SchemaMismatch(
-                f"{self.name}: a zip or spreadsheet file, expected plain or gzipped text; unpack it first"
+                f"{self.name}: a zip or spreadsheet file, expected CSV (or other text), perhaps gz; unpack it"
             )
         # DuckDB reads meanings into a name: patterns in * and [, packing in .gz. So it gets one of ours.
         own_name = hashlib.sha256(os.fsencode(self.path.name)).hexdigest()[:16]
