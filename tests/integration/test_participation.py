@@ -361,6 +361,19 @@ def test_a_newer_delivery_takes_the_place_of_the_older(platform: Platform) -> No
     assert 0 < len(after) < before
 
 
+def test_a_delivery_makes_only_its_own_conversation_pending(platform: Platform) -> None:
+    one_conversation(platform, "een")
+    one_conversation(platform, "twee")
+    make(platform, *NO_TEXTS)
+    table = platform.tables[VOTES]
+    assert platform.plan().pending_of(table) == {}
+    votes = one_conversation(platform, "twee") / "votes.csv"
+    lines = votes.read_text(encoding="utf-8").splitlines(keepends=True)
+    votes.write_text("".join(lines[:-5]), encoding="utf-8")
+    make(platform, RAW)
+    assert set(platform.plan().pending_of(table)) == {"twee"}
+
+
 def decidim(header: str, row: str) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as target:

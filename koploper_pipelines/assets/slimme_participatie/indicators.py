@@ -170,7 +170,7 @@ def groepen(step: Step) -> Offered:
                 "deelnemers_met_stem": talk.votes.participants,
                 "ingedeeld": int((label >= 0).sum()),
                 "gevonden_groepen": number,
-                "silhouet": silhouette,
+                "silhouet": judged.silhouette,
                 "stabiliteit": judged.stability,
                 "silhouet_toeval": judged.null_independent,
                 "silhouet_as": judged.null_axis,

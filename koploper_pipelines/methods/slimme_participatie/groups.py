@@ -139,6 +139,7 @@ class Judgement:
     """Whether groups are more than chance.
 
     Attributes:
+        silhouette: the silhouette that was judged: of all placed participants, or of the part on whom it was.
         stability: mean agreement (adjusted Rand index) with groups of 80% of the participants.
         null_independent: 95th percentile of the silhouette when votes are independent.
         null_axis: 95th percentile of the silhouette when opinions lie on one continuous axis.
@@ -146,6 +147,7 @@ class Judgement:
             ``niet_meer_dan_toeval``, ``een_doorlopende_as``.
     """
 
+    silhouette: float
     stability: float
     null_independent: float
     null_axis: float
@@ -297,7 +299,7 @@ def judge(votes: Votes, grouping: Grouping, rules: GroupRules) -> Judgement:
     """
     if grouping.number == 0:
         nan = float("nan")
-        return Judgement(nan, nan, nan, "te_weinig_deelnemers")
+        return Judgement(nan, nan, nan, nan, "te_weinig_deelnemers")
     with _one_thread():
         return _judged(votes, grouping, rules)
 
@@ -324,7 +326,7 @@ def _judged(votes: Votes, grouping: Grouping, rules: GroupRules) -> Judgement:
         outcome = "niet_meer_dan_toeval"
     elif not observed > limits[1]:
         outcome = "een_doorlopende_as"
-    return Judgement(steady, limits[0], limits[1], outcome)
+    return Judgement(observed, steady, limits[0], limits[1], outcome)
 
 
 def _some(participants: Bools, seed: int) -> Bools:
