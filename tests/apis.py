@@ -20,8 +20,21 @@ from urllib.parse import parse_qs, urlsplit
 import duckdb
 import pyarrow as pa
 
-SLOW_S = 0.5
-"""Longer than the tests wait for one answer."""
+from koploper_pipelines.resources.http import Patience
+
+SLOW_S = 1.5
+"""How long a slow answer takes."""
+SLOW = ("traag", "druppelt")
+
+
+def patience(fault: str | None = None) -> Patience:
+    """Three attempts at once after each other; the wait for an answer is short only where it is to run out.
+
+    A busy machine may make any answer slow.
+    """
+    timeout_s = SLOW_S / 3 if fault in SLOW else 20.0
+    return Patience(attempts=3, first_wait_s=0.001, longest_wait_s=0.01, timeout_s=timeout_s)
+
 
 TRANSIENT = {
     "verbroken": "no connection|cut off",

@@ -32,7 +32,7 @@ def read_hours(text: str, name: str) -> list[Row]:
     header: list[str] | None = None
     rows: list[Row] = []
     delimiter = ";" if text.count(";") > text.count(",") else ","
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         cells = [c.strip() for c in line.split(delimiter)]
         names = [c.lstrip("# ") for c in cells]
         if "STN" in names and "YYYYMMDD" in names:

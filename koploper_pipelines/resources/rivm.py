@@ -11,6 +11,7 @@ value per station. Separated by `;`, in Latin-1.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 
 from koploper_pipelines.gates.staging import SchemaMismatch
@@ -28,7 +29,8 @@ def read_year(text: str, name: str, stations: Iterable[str], component: str) -> 
     Columns: rij (1 = first line after the header), station, stationsnaam, stationstype, locatie, component,
     eenheid, begindatumtijd, einddatumtijd, waarde. Raises SchemaMismatch naming file, line and expectation.
     """
-    lines = list(csv.reader(text.splitlines(), delimiter=";"))
+    # Not splitlines, which also breaks at characters that stand in names; and quotes mean nothing here.
+    lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=";", quoting=csv.QUOTE_NONE))
     at = next((i for i, cells in enumerate(lines) if cells and cells[0].strip() == HEADER[0]), None)
     if at is None:
         raise SchemaMismatch(f"{name}: no line begins with {HEADER[0]!r}, expected RIVM's yearly file")

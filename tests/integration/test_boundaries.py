@@ -47,7 +47,7 @@ def features(year: int = 2024, without: str = "") -> list[dict[str, Any]]:
 
 @pytest.fixture
 def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
-    for name, value in (("BRON_POGINGEN", "2"), ("BRON_WACHT_S", "0.001"), ("BRON_TIJD_S", "5")):
+    for name, value in (("BRON_POGINGEN", "2"), ("BRON_WACHT_S", "0.001"), ("BRON_TIJD_S", "20")):
         monkeypatch.setenv(PREFIX + name, value)
     return toolbox.installation(tmp_path / "home", NOW)
 

@@ -37,6 +37,8 @@ NOW = "2026-05-20T02:30:00+02:00"
 FIRST, LAST = "2026-03-11", "2026-03-14"
 KEY = "a secret of the tests, long enough to be one"
 RAW, CLEANED = "snuffelfiets/raw/metingen", "snuffelfiets/cleaned/metingen"
+OFF = "snuffelfiets/raw/gemeentegrenzen"
+"""Comes from a source on the network alone, which is not set here."""
 
 
 def koploper(home: Path, *arguments: str, **env: str) -> Result:
@@ -205,7 +207,7 @@ def test_rebuild_gives_the_same_figures(home: Path) -> None:
     night = koploper(home, "rebuild")
     assert night.exit_code == 0, said(night)
     after = {t["table"]: t["version"] for t in facts(home, "status")["tables"]}
-    made_again = [t for t in versions if after[t] > versions[t]]
+    made_again = [t for t in versions if t != OFF and after[t] > versions[t]]
     assert {t for t in versions if "/raw/" not in t and not t.startswith("publicatie")} <= set(made_again)
     assert RAW not in made_again
     assert len(before) == 4
@@ -225,6 +227,9 @@ def test_status_says_how_each_table_stands(home: Path) -> None:
             *("table", "layer", "version", "rows", "problem", "last_gate", "last_gate_at", "updated_at"),
             *("fresh_within_days", "is_fresh", "pending"),
         }
+        if table["table"] == OFF:
+            assert (table["version"], table["last_gate"], table["pending"]) == (None, None, 0)
+            continue
         delta = DeltaTable(str(home / "lake" / table["table"]))
         assert table["version"] == delta.version()
         assert table["rows"] == delta.to_pyarrow_dataset().count_rows()

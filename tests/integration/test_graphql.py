@@ -17,6 +17,8 @@ import pytest
 import yaml
 from services import ROOT, ROWS_A_DAY, Graphql, ckan_export, koploper, new_home, running
 
+from koploper_pipelines.contracts.model import SOURCE_RULE
+
 CONTRACTS = ROOT / "koploper_pipelines" / "contracts"
 DAYS = (date(2024, 11, 11), date(2024, 11, 12))
 FOOTPRINT = timedelta(days=2)
@@ -201,6 +203,10 @@ def test_every_check_of_every_table_was_judged_in_the_night(
         for check in node["assetChecksOrError"].get("checks", ()):
             name = check["name"]
             found = looked.dev.ask(CHECK, asset={"path": path.split("/")}, name=name)["assetCheckExecutions"]
+            # Nothing was delivered for it, and no source on the network is set.
+            if name == SOURCE_RULE or not (looked.home / "lake" / path).is_dir():
+                assert {e["status"] for e in found} <= {"SKIPPED"}, (path, name)
+                continue
             assert found, (path, name)
             assert {e["runId"] for e in found} <= runs, (path, name)
             assert {e["status"] for e in found} == {"SUCCEEDED"}, (path, name)

@@ -249,7 +249,7 @@ def test_a_unit_that_was_changed_holds_the_day_back(platform: Platform) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("BRON_POGINGEN", "2"), ("BRON_WACHT_S", "0.001"), ("BRON_TIJD_S", "0.3")):
+    for name, value in (("BRON_POGINGEN", "2"), ("BRON_WACHT_S", "0.001"), ("BRON_TIJD_S", "20")):
         monkeypatch.setenv(PREFIX + name, value)
 
 

@@ -52,7 +52,7 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
         for row in toolbox.records(truth)
     }
     with pytest.MonkeyPatch.context() as patch, apis.serving(apis.Stations(values).answer) as served:
-        for name, value in (("BRON_POGINGEN", "2"), ("BRON_WACHT_S", "0.001"), ("BRON_TIJD_S", "2")):
+        for name, value in (("BRON_POGINGEN", "2"), ("BRON_WACHT_S", "0.001"), ("BRON_TIJD_S", "20")):
             patch.setenv(PREFIX + name, value)
         patch.setenv(PREFIX + "LUCHTMEETNET_URL", served.url)
         served.faults = ["http_500"] * 2

@@ -17,7 +17,6 @@ from koploper_pipelines.resources.http import Api, Patience, SourceRefused, Sour
 
 TABLE = "metingen_van_de_fietsen"
 KEY = "een-geheime-sleutel"
-IMPATIENT = Patience(attempts=3, first_wait_s=0.001, longest_wait_s=0.01, timeout_s=0.2)
 SCHEMA_FAULTS = {"kolom_weg": "pm2_5", "kolom_erbij": "pm4_0", "andere_vorm": "without result"}
 BAD_PAGES = {
     "herhaald": "expected rising numbers|expected at most",
@@ -34,8 +33,8 @@ def rows(real_data: Callable[[str], Path]) -> list[dict[str, str]]:
         return [{c: r[c] for c in metingen.CKAN_COLUMNS} for r in csv.DictReader(file)]
 
 
-def client(url: str, key: str = KEY, page_rows: int = 500) -> DataStore:
-    api = Api("CKAN DataStore", url, {"Authorization": key}, IMPATIENT)
+def client(url: str, key: str = KEY, page_rows: int = 500, fault: str | None = None) -> DataStore:
+    api = Api("CKAN DataStore", url, {"Authorization": key}, apis.patience(fault))
     return DataStore(api, TABLE, metingen.CKAN_COLUMNS, metingen.IGNORED, page_rows)
 
 
@@ -79,7 +78,7 @@ def test_rows_are_asked_for_by_key_and_never_by_offset(rows: list[dict[str, str]
 def test_what_passes_by_itself_is_tried_again(rows: list[dict[str, str]], fault: str) -> None:
     with apis.serving(store_of(rows[:60]).answer) as served:
         served.faults = [fault, fault]
-        assert sum(len(p) for p in client(served.url).after(0)) == 60
+        assert sum(len(p) for p in client(served.url, fault=fault).after(0)) == 60
 
 
 @pytest.mark.parametrize("fault", [*apis.TRANSIENT, *BAD_PAGES])
@@ -87,7 +86,7 @@ def test_what_does_not_pass_is_named(rows: list[dict[str, str]], fault: str) -> 
     with apis.serving(store_of(rows[:60]).answer) as served:
         served.faults = [fault] * 3
         with pytest.raises(SourceUnreachable, match=NAMED[fault]) as told:
-            list(client(served.url).after(0))
+            list(client(served.url, fault=fault).after(0))
     assert "asked 3 times" in str(told.value)
     assert KEY not in str(told.value)
 

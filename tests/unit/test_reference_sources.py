@@ -12,13 +12,12 @@ import apis
 import pytest
 
 from koploper_pipelines.gates.staging import SchemaMismatch
-from koploper_pipelines.resources.http import Api, Patience, SourceRefused, SourceUnreachable
+from koploper_pipelines.resources.http import Api, SourceRefused, SourceUnreachable
 from koploper_pipelines.resources.knmi import COLUMNS, KnmiHours, read_hours
 from koploper_pipelines.resources.luchtmeetnet import Luchtmeetnet
 from koploper_pipelines.resources.pdok import Collection
 from koploper_pipelines.resources.rivm import read_year
 
-IMPATIENT = Patience(attempts=3, first_wait_s=0.001, longest_wait_s=0.01, timeout_s=0.2)
 STATIONS = ("NL10636", "NL10643")
 RIVM = (
     "Export;x;;;StationsCode;NL10636;NL99999;NL10643\n"
@@ -94,6 +93,15 @@ def test_another_layout_is_named_with_its_place(before: str, after: str, why: st
     assert str(told.value).startswith("f.csv: ")
 
 
+def test_line_ends_quotes_and_odd_characters_change_nothing() -> None:
+    expected = read_year(RIVM, "f.csv", STATIONS, "PM2.5")
+    assert read_year(RIVM.replace("\n", "\r\n"), "f.csv", STATIONS, "PM2.5") == expected
+    odd = read_year(RIVM.replace("Griftpark", '"Grift\x85park'), "f.csv", STATIONS, "PM2.5")
+    assert [r["waarde"] for r in odd] == [r["waarde"] for r in expected]
+    assert odd[1]["stationsnaam"] == '"Grift\x85park'
+    assert read_hours(knmi(1, 2).replace("\n", "\r\n"), "knmi") == read_hours(knmi(1, 2), "knmi")
+
+
 def test_a_file_without_any_of_the_stations_or_rows_is_refused() -> None:
     with pytest.raises(SchemaMismatch, match="none of the stations NL00001"):
         read_year(RIVM, "f.csv", ("NL00001",), "PM2.5")
@@ -141,8 +149,8 @@ def test_another_layout_of_the_weather_is_named(before: str, after: str, why: st
         read_hours(spoilt, "knmi")
 
 
-def weather_service(served: apis.Served) -> KnmiHours:
-    return KnmiHours(Api("KNMI", served.url + "/uurgegevens", {}, IMPATIENT))
+def weather_service(served: apis.Served, fault: str | None = None) -> KnmiHours:
+    return KnmiHours(Api("KNMI", served.url + "/uurgegevens", {}, apis.patience(fault)))
 
 
 def test_the_service_gives_the_hours_of_whole_days() -> None:
@@ -167,10 +175,10 @@ def test_the_weather_service_s_faults_are_named_or_passed_over(fault: str) -> No
     moment = datetime(2024, 1, 1, tzinfo=UTC)
     with apis.serving(apis.Weather(KNMI_HEADER, [KNMI_LINE.format(hour=1)]).answer) as served:
         served.faults = [fault, fault]
-        assert len(weather_service(served).between(("260",), moment, moment)) == 1
+        assert len(weather_service(served, fault).between(("260",), moment, moment)) == 1
         served.faults = [fault] * 3
         with pytest.raises(SourceUnreachable, match=apis.TRANSIENT[fault]):
-            weather_service(served).between(("260",), moment, moment)
+            weather_service(served, fault).between(("260",), moment, moment)
 
 
 def test_an_answer_of_the_weather_service_that_is_cut_off_in_its_last_value_is_not_believed() -> None:
@@ -194,8 +202,8 @@ def test_another_schema_of_the_weather_service_is_named() -> None:
 # -- Luchtmeetnet ----------------------------------------------------------------------------------------
 
 
-def station_api(served: apis.Served) -> Luchtmeetnet:
-    return Luchtmeetnet(Api("Luchtmeetnet", served.url, {}, IMPATIENT))
+def station_api(served: apis.Served, fault: str | None = None) -> Luchtmeetnet:
+    return Luchtmeetnet(Api("Luchtmeetnet", served.url, {}, apis.patience(fault)))
 
 
 HOURS = {("NL10636", datetime(2024, 1, 1 + h // 24, h % 24, tzinfo=UTC)): float(h) - 3 for h in range(240)}
@@ -227,7 +235,7 @@ def test_faults_of_the_stations_api_are_named(fault: str, error: type[Exception]
     with apis.serving(apis.Stations(dict(HOURS)).answer) as served:
         served.faults = [fault] * 3
         with pytest.raises(error, match=why):
-            station_api(served).between(("NL10636",), *WINDOW)
+            station_api(served, fault).between(("NL10636",), *WINDOW)
 
 
 def test_a_paging_that_runs_on_ends() -> None:
@@ -255,7 +263,7 @@ def test_all_pages_of_a_collection_come_once() -> None:
     with apis.serving(features.answer) as served:
         features.url = served.url
         found = list(
-            Collection(Api("PDOK", served.url, {}, IMPATIENT), "gemeenten").features(jaarcode="2024")
+            Collection(Api("PDOK", served.url, {}, apis.patience()), "gemeenten").features(jaarcode="2024")
         )
     assert [f["properties"]["statcode"] for f in found] == [f"GM{n:04d}" for n in range(250)]
     assert [r.get("cursor") for r in served.requests] == [None, "100", "200"]
@@ -266,7 +274,7 @@ def test_a_next_page_elsewhere_or_another_shape_is_not_followed() -> None:
     features = apis.Features([feature(n) for n in range(150)])
     with apis.serving(features.answer) as served:
         features.url = served.url + "/anders"
-        collection = Collection(Api("PDOK", served.url, {}, IMPATIENT), "gemeenten")
+        collection = Collection(Api("PDOK", served.url, {}, apis.patience()), "gemeenten")
         assert len(list(collection.features())) == 150
         served.faults = ["andere_vorm"]
         with pytest.raises(SchemaMismatch, match="expected a FeatureCollection"):
@@ -276,4 +284,4 @@ def test_a_next_page_elsewhere_or_another_shape_is_not_followed() -> None:
         apis.serving(lambda path, params, fault: json.dumps(elsewhere).encode()) as served,
         pytest.raises(SourceUnreachable, match="something else"),
     ):
-        list(Collection(Api("PDOK", served.url, {}, IMPATIENT), "gemeenten").features())
+        list(Collection(Api("PDOK", served.url, {}, apis.patience()), "gemeenten").features())
