@@ -20,10 +20,10 @@ REPORTS := build/reports
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint faults oracle bench-full mutants lock clean
+.PHONY: help demo dev test lint faults oracle bench bench-full mutants lock clean
 
 help: ## What there is to do.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 14
 
 demo: $(RUNTIME) ## Run the whole chain on simulated data and show the published tables.
 	$(BIN)/koploper demo
@@ -51,7 +51,7 @@ faults: $(DEV) ## Break everything that can break, in full (long).
 oracle: $(DEV) $(ORACLE) ## Judge every method by an independent implementation, in full (long).
 	$(PYTEST) tests -m "oracle"
 
-bench-full: $(DEV) $(ORACLE) ## Measure speed and memory on large simulated data (long).
+bench bench-full: $(DEV) $(ORACLE) ## Measure speed and memory on large simulated data (long).
 	$(BIN)/python -m pytest -s benchmarks -m ""
 
 mutants: $(DEV) ## Take out each guard in turn; a test must fail for each (long).

@@ -292,7 +292,7 @@ def test_without_the_check_of_the_last_line_a_cut_value_would_land(
     file = inbox.DroppedFile(tmp_path / "afgekapt.csv", landing.platform.settings)
     with pytest.raises(SchemaMismatch, match="line end"), file.opened():
         pass
-    monkeypatch.setattr(inbox, "_checked", lambda path, name, encoding: "0" * 64)
+    monkeypatch.setattr(inbox, "checked", lambda path, name, encoding: "0" * 64)
     import duckdb
 
     with file.opened() as (path, _), duckdb.connect() as con:

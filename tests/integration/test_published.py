@@ -61,7 +61,7 @@ STATUS_OF = {
     "snuffelfiets_pm25_uur": {**dict.fromkeys((*PM25, *COUNTS), "pm25_ug_m3_status"), **OF_EXCESS},
     "snuffelfiets_fietsnetwerk": {"schokken_pct": "schokken_pct_status"},
     "snuffelfiets_herkomst_bestemming": dict.fromkeys(
-        ("aantal_ritten", "aantal_apparaten", "afstand_mediaan_km", "duur_mediaan_minuten"),
+        ("aantal_ritten", "aantal_apparaten", "afstand_mediaan_km", "duur_mediaan_min"),
         "aantal_ritten_status",
     ),
     "snuffelfiets_pm25_gemeente": {
@@ -79,7 +79,7 @@ OF_PERIODS = {
         f: "contrast_ug_m3_status" for f in ("contrast_ug_m3", "aantal_ritten", "aantal_apparaten")
     },
     "snuffelfiets_kalibratie": {
-        f: "kalibratie_status"
+        f: "aantal_paren_status"
         for f in ("aantal_paren", "aantal_apparaten", "rmse_ug_m3", "helling", "helling_fouten_in_beide")
     },
     "snuffelfiets_evaluatie": {"waarde": "waarde_status", "vergelijking": "vergelijking_status"},

@@ -239,7 +239,7 @@ def test_what_needs_a_reference_has_none_and_says_so(scenario: Scenario) -> None
     weather = indicator[(indicator["kenmerk"] != "uur_van_de_dag") & (indicator["aantal_metingen"] > 0)]
     assert set(weather["klasse"]) == {"onbekend"} and len(weather) == 3
     calibration = shown["snuffelfiets_kalibratie"]
-    assert set(calibration["kalibratie_status"]) == {"geen_referentie"}
+    assert set(calibration["aantal_paren_status"]) == {"geen_referentie"}
     assert set(calibration["periode"]) == {MONTH, "totaal"}
     figures = ["aantal_paren", "rmse_ug_m3", "afwijking_ug_m3", "r2", "helling", "helling_fouten_in_beide"]
     assert calibration[figures].isna().all(axis=None)

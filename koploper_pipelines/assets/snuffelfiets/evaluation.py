@@ -103,7 +103,7 @@ def kalibratie(step: Step) -> Offered:
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:
     """Numbers stay numbers where a whole column is missing."""
-    texts = ("periode", "model", "is_toegepast", "oordeel_over", "kalibratie_status", "bewijstrede")
+    texts = ("periode", "model", "is_toegepast", "oordeel_over", "aantal_paren_status", "bewijstrede")
     return rows.astype(
         {c: "Float64" for c in map(str, rows) if c not in texts and not c.startswith("aantal_")}
     )
@@ -127,15 +127,15 @@ def _agreement(
         **{f"{slope}{bound}": None for slope in SLOPES for bound in ("", "_onder", "_boven")},
     }
     if not has_reference:
-        return told | {"kalibratie_status": "geen_referentie"}
+        return told | {"aantal_paren_status": "geen_referentie"}
     if len(per_device) < MIN_DEVICES_FOR_SLOPE:
-        return told | {"kalibratie_status": "niet_beschikbaar"}
+        return told | {"aantal_paren_status": "niet_beschikbaar"}
     if model == calibration.NONE:
         estimate = pairs["pm25_ug_m3"]
     else:
         estimate = calibration.judged_elsewhere(model, pairs, rules)
     if estimate.isna().any():
-        return told | {"kalibratie_status": "niet_beschikbaar"}
+        return told | {"aantal_paren_status": "niet_beschikbaar"}
     told |= calibration.agreement(estimate.to_numpy(float), pairs["station_ug_m3"].to_numpy(float))
     for slope, ratio in SLOPES.items():
         with_bounds = calibration.slope_interval(
@@ -143,4 +143,4 @@ def _agreement(
         )
         told |= zip((slope, f"{slope}_onder", f"{slope}_boven"), with_bounds, strict=True)
     enough = len(per_device) >= rules.min_devices
-    return told | {"kalibratie_status": "definitief" if enough else "onvoldoende_betrouwbaar"}
+    return told | {"aantal_paren_status": "definitief" if enough else "onvoldoende_betrouwbaar"}

@@ -66,11 +66,11 @@ def kalibratie(step: Step) -> Offered:
     rules = disclosure_rules(step.settings(SnuffelfietsSettings))
     counts = [c for c in FIGURES if c.startswith("aantal")]
     rows[counts] = rows[counts].astype("Int64")
-    has_figure = rows["kalibratie_status"].isin([DEFINITIVE, UNRELIABLE])
-    figures = dict.fromkeys(FIGURES, "kalibratie_status")
+    has_figure = rows["aantal_paren_status"].isin([DEFINITIVE, UNRELIABLE])
+    figures = dict.fromkeys(FIGURES, "aantal_paren_status")
     shown = disclosure.suppress(rows, rules, figures=figures, adds_up=None)
     # Where there was nothing to hide, the reason why there is no figure stays.
-    shown["kalibratie_status"] = shown["kalibratie_status"].where(has_figure, rows["kalibratie_status"])
+    shown["aantal_paren_status"] = shown["aantal_paren_status"].where(has_figure, rows["aantal_paren_status"])
     for figure in FIGURES:
         shown[figure] = shown[figure].where(has_figure)
     exposed = disclosure.violations(shown, rules, figures=figures, adds_up=None)
@@ -219,7 +219,7 @@ def _quality(step: Step) -> Iterator[dict[str, Any]]:
             "kalibratie",
             f"rmse_{model}",
             row.get("rmse_ug_m3"),
-            row.get("kalibratie_status", NOT_AVAILABLE),
+            row.get("aantal_paren_status", NOT_AVAILABLE),
             row.get("aantal_apparaten"),
             LITERATURE["rmse_bij_station"],
             "µg/m³",

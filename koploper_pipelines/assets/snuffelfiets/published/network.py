@@ -6,6 +6,7 @@ from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.indicators import PROVINCE
 from koploper_pipelines.assets.snuffelfiets.published.shared import (
     APPROXIMATE,
+    DEFINITIVE,
     UNRELIABLE,
     closed,
     disclosure_rules,
@@ -40,6 +41,7 @@ def fietsnetwerk(step: Step) -> Offered:
     x, y = geo.square_centre(shown["cel_100m"], 100)
     made = shown.drop(columns="grootste_aandeel").assign(
         aantal_passages=disclosure.round_counts(shown["aantal_passages"], ROUNDING),
+        aantal_passages_status=DEFINITIVE,
         schokken_pct_status=UNRELIABLE,
         rd_x_m=x,
         rd_y_m=y,
@@ -67,7 +69,7 @@ def herkomst_bestemming(step: Step) -> Offered:
     rows = closed(step, "snuffelfiets/indicators/herkomst_bestemming")
     per_month = rows[rows["herkomst_code"] == PROVINCE]
     figures = dict.fromkeys(
-        ("aantal_ritten", "aantal_apparaten", "afstand_mediaan_km", "duur_mediaan_minuten"),
+        ("aantal_ritten", "aantal_apparaten", "afstand_mediaan_km", "duur_mediaan_min"),
         "aantal_ritten_status",
     )
     cells = rows.assign(
