@@ -20,10 +20,10 @@ REPORTS := build/reports
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint faults oracle bench bench-full mutants lock clean
+.PHONY: help demo dev test lint faults rules oracle bench bench-full mutants lock clean
 
 help: ## What there is to do.
-	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 20
 
 demo: $(RUNTIME) ## Run the whole chain on simulated data and show the published tables.
 	$(BIN)/koploper demo
@@ -47,6 +47,9 @@ lint: $(DEV) ## Check style and types.
 
 faults: $(DEV) ## Break everything that can break, in full (long).
 	$(PYTEST) tests/faults -m ""
+
+rules: $(DEV) ## Break every rule of every contract, in full (long).
+	$(PYTEST) tests/gates/test_every_rule.py -m ""
 
 oracle: $(DEV) $(ORACLE) ## Judge every method by an independent implementation, in full (long).
 	$(PYTEST) tests -m "oracle"

@@ -63,6 +63,7 @@ class Ledger:
     def __init__(self, lake: Lake) -> None:
         """Take the lake that the ledger stands in."""
         self._lake = lake
+        self._verdicts: tuple[int, pd.DataFrame] | None = None
 
     def append(self, moment: datetime, entries: Sequence[Mapping[str, Any]]) -> None:
         """Add entries (fields of `FIELDS`; what is left out is NULL) in one commit."""
@@ -116,9 +117,17 @@ class Ledger:
         }
 
     def last_verdicts(self, table: str) -> pd.DataFrame:
-        """The newest entry of each rule of a table."""
-        entries = self.read(f"gebeurtenis = 'regel' AND tabel = '{table}'")
-        return entries.drop_duplicates("regel", keep="last")
+        """The newest entry of each rule of a table.
+
+        Read once for all tables while the ledger stays as it is: a run in which many have nothing to do asks
+        for each of them.
+        """
+        version = self._lake.head(TABLE).version if self._lake.exists(TABLE) else -1
+        if self._verdicts is None or self._verdicts[0] != version:
+            entries = self.read("gebeurtenis = 'regel'")
+            self._verdicts = version, entries.drop_duplicates(["tabel", "regel"], keep="last")
+        newest = self._verdicts[1]
+        return newest[newest["tabel"] == table]
 
     def read(self, where: str = "TRUE") -> pd.DataFrame:
         """Entries for which a SQL condition over `FIELDS` holds, oldest first; no rows before the first gate.

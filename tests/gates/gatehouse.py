@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -239,8 +239,7 @@ class House:
 
     def stored(self, table: str, version: int) -> pa.Table:
         """The rows of one version."""
-        with connection() as con:
-            return self.platform.lake.relation(con, table, version).to_arrow_table()
+        return self.platform.lake.relation(_reader(), table, version).to_arrow_table()
 
     def entries(self, table: str, event: str) -> list[dict[str, Any]]:
         """The table's entries of one kind in the ledger, oldest first."""
@@ -288,6 +287,14 @@ class House:
     def breaks(self, **tables: Sequence[str]) -> None:
         """Have the toy's steps make partitions that break a rule, until told otherwise."""
         (self.home / "stuk.json").write_text(json.dumps(tables))
+
+
+@cache
+def _reader() -> duckdb.DuckDBPyConnection:
+    """One connection for all reading of tests: making one takes longer than reading a small table."""
+    con = duckdb.connect()
+    con.sql("SET TimeZone = 'UTC'")
+    return con
 
 
 @contextmanager
