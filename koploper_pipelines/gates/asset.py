@@ -45,7 +45,6 @@ def to_asset(table: GatedTable) -> dg.AssetsDefinition:
         # The graph shows kinds, not the folders of a key: without the layer its two `metingen` look the same.
         kinds={contract.layer, *table.kinds},
         tags={"laag": contract.layer, "contract": contract.version},
-        code_version=table.code,
         metadata={
             "dagster/column_schema": _column_schema(contract),
             "dagster/table_name": contract.sql_name,

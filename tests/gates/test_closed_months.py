@@ -64,7 +64,7 @@ def _network(month: str) -> list[Row]:
 
 def _trips(month: str) -> list[Row]:
     ridden = {"aantal_ritten": 40, "aantal_apparaten": 20, "grootste_aandeel": 0.1}
-    own = {**ridden, "afstand_mediaan_km": 3.0, "duur_mediaan_min": 12.0, "peildatum": f"{month}-05"}
+    own = {**ridden, "afstand_mediaan_km": 3.0, "duur_mediaan_minuten": 12.0, "peildatum": f"{month}-05"}
     ends = ("GM0344", "PV26")
     return [{**own, "maand": month, "herkomst_code": c, "bestemming_code": c} for c in ends]
 

@@ -71,6 +71,14 @@ def published_rows(home: Path) -> dict[str, list[Any]]:
         return {name: sorted(con.execute(f'SELECT * FROM "{name}"').fetchall(), key=str) for name in names}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_experiment() -> Iterator[None]:
+    """The demo of one experiment: a command is the same for all, and each takes its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "_simulators", lambda: ["snuffelfiets"])
+        yield
+
+
 @pytest.fixture(scope="module")
 def first_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """A home after its first night, on a few days of a closed month, and what the command said."""
@@ -371,7 +379,7 @@ def test_foreign_commit_is_named_repaired_and_made_again(home: Path) -> None:
 
 WRONG: Sequence[tuple[Sequence[str], Mapping[str, str], str]] = (
     (("refresh", "--experiment", "snufelfiets"), {}, "did you mean snuffelfiets?"),
-    (("refresh", "--experiment", "publicatie"), {}, "there is snuffelfiets"),
+    (("refresh", "--experiment", "publicatie"), {}, "there is no experiment 'publicatie'"),
     (("refresh", "--day", "2026-13-01"), {}, "'2026-13-01' is not a day"),
     (("refresh", "--day", "12 maart"), {}, "write it as 2026-11-23"),
     (("refresh", "--day", "2026-05-21"), {}, "2026-05-21 is in the future"),

@@ -61,7 +61,7 @@ STATUS_OF = {
     "snuffelfiets_pm25_uur": {**dict.fromkeys((*PM25, *COUNTS), "pm25_ug_m3_status"), **OF_EXCESS},
     "snuffelfiets_fietsnetwerk": {"schokken_pct": "schokken_pct_status"},
     "snuffelfiets_herkomst_bestemming": dict.fromkeys(
-        ("aantal_ritten", "aantal_apparaten", "afstand_mediaan_km", "duur_mediaan_min"),
+        ("aantal_ritten", "aantal_apparaten", "afstand_mediaan_km", "duur_mediaan_minuten"),
         "aantal_ritten_status",
     ),
     "snuffelfiets_pm25_gemeente": {

@@ -56,7 +56,7 @@ def trips(
     `passages` has `rit_id`, `cel_100m`, `volgnummer`; `ritten` has `rit_id`, `apparaat`, `meetdag`,
     `afstand_km`, `duur_s`; `areas` has `cel_100m` and `gebied_code`. Returns `maand`, `herkomst_code`,
     `bestemming_code`, `aantal_ritten`, `aantal_apparaten`, `grootste_aandeel` (of one device in the rides),
-    `afstand_mediaan_km`, `duur_mediaan_min` and `peildatum` (last day).
+    `afstand_mediaan_km`, `duur_mediaan_minuten` and `peildatum` (last day).
     """
     __passages, __ritten, __gebieden = passages, ritten, con.from_df(areas)
     return con.sql(
@@ -89,7 +89,7 @@ def trips(
         ),
         midden AS (
             SELECT maand, herkomst_code, bestemming_code, median(afstand_km) AS afstand_mediaan_km,
-                median(duur_min) AS duur_mediaan_min, max(meetdag) AS peildatum
+                median(duur_min) AS duur_mediaan_minuten, max(meetdag) AS peildatum
             FROM tochten
             GROUP BY ALL
         )

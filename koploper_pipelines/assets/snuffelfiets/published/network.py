@@ -69,7 +69,7 @@ def herkomst_bestemming(step: Step) -> Offered:
     rows = closed(step, "snuffelfiets/indicators/herkomst_bestemming")
     per_month = rows[rows["herkomst_code"] == PROVINCE]
     figures = dict.fromkeys(
-        ("aantal_ritten", "aantal_apparaten", "afstand_mediaan_km", "duur_mediaan_min"),
+        ("aantal_ritten", "aantal_apparaten", "afstand_mediaan_km", "duur_mediaan_minuten"),
         "aantal_ritten_status",
     )
     cells = rows.assign(
