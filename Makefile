@@ -20,7 +20,7 @@ REPORTS := build/reports
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint faults rules oracle bench bench-full mutants lock clean
+.PHONY: help demo dev test lint faults nights rules oracle bench bench-full mutants lock clean
 
 help: ## What there is to do.
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 20
@@ -47,6 +47,9 @@ lint: $(DEV) ## Check style and types.
 
 faults: $(DEV) ## Break everything that can break, in full (long).
 	$(PYTEST) tests/faults -m ""
+
+nights: $(DEV) ## Whole nights with failures among them, in any order, in full (long).
+	$(PYTEST) tests/integration -m full
 
 rules: $(DEV) ## Break every rule of every contract, in full (long).
 	$(PYTEST) tests/gates/test_every_rule.py -m ""

@@ -310,6 +310,7 @@ def figures(platform: Platform) -> dict[str, pd.DataFrame]:
     return {n: t for n, t in toolbox.published(platform).items() if n.startswith("snuffelfiets_")}
 
 
+@pytest.mark.full
 def test_command_and_sensor_make_the_same_tables(
     by_command: tuple[Platform, list[Ran]], tmp_path: Path
 ) -> None:
@@ -327,6 +328,7 @@ def test_command_and_sensor_make_the_same_tables(
     assert toolbox.differing(made, other) == ["snuffelfiets/indicators/pm25_cel"]
 
 
+@pytest.mark.full
 def test_publishing_goes_on_with_the_last_good_versions(
     by_command: tuple[Platform, list[Ran]], tmp_path: Path
 ) -> None:

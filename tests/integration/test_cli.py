@@ -217,6 +217,7 @@ def test_refresh_runs_the_night_that_was_asked(
     assert re.fullmatch(r"hand-2026-05-20T023000-[0-9a-f]{6}", night)
 
 
+@pytest.mark.full
 def test_rebuild_gives_the_same_figures(home: Path) -> None:
     before = published_rows(home)
     versions = {t["table"]: t["version"] for t in facts(home, "status")["tables"] if t["version"] is not None}

@@ -72,6 +72,7 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
         yield Scenario(down, check, quality, toolbox.tables(platform), toolbox.tables(other), values)
 
 
+@pytest.mark.full
 def test_a_night_without_the_source_ends_green_with_its_warning(scenario: Scenario) -> None:
     assert [ran.success for ran in scenario.down] == [True] * len(scenario.down)
     assert len(scenario.down) >= 3
@@ -83,6 +84,7 @@ def test_a_night_without_the_source_ends_green_with_its_warning(scenario: Scenar
     assert told["toelichting"].tolist() == ["de bron was niet te bereiken; wat er al was blijft staan"]
 
 
+@pytest.mark.full
 def test_when_the_source_is_back_all_tables_are_as_if_it_had_never_been_away(scenario: Scenario) -> None:
     assert toolbox.differing(scenario.after, scenario.undisturbed) == []
     known = sum(v is not None for v in scenario.values.values())
