@@ -46,7 +46,6 @@ LOCK_ATTEMPT = "100ms"
 ADVISORY_LOCK = 5_207_014_611_330_917
 """Any number, the same for all writers: one of them at a time."""
 LOCK_NOT_AVAILABLE = "55P03"
-BATCH_ROWS = 50_000
 
 _ADMINISTRATION = sa.MetaData(schema=DATA)
 REGISTRY = sa.Table(
