@@ -83,6 +83,8 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     prepare_home(settings)
     # Two first starts at the same moment would both lay out Dagster's storage.
     with FileLock(settings.dagster / "start.lock"):
+        # dagster.yaml names the folder of its storage by this variable, as the web server and the daemon do.
+        os.environ["DAGSTER_HOME"] = str(settings.dagster)
         instance = dg.DagsterInstance.from_config(str(settings.dagster))
     end_orphans(instance)
     return instance
