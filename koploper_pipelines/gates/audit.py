@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EXAMPLES = 5
+MOST_DIRECT = 3
+"""Expectations of a rule up to which Great Expectations sees rows as they are. A rule over all columns has
+one or two a column; it is counted in one pass instead, since each costs more than twenty thousand rows do.
+"""
 REDACTED = "•••"
 
 
@@ -93,17 +97,19 @@ def judge_rules(
     """A verdict for each rule, in order.
 
     With `rows_as_they_are` Great Expectations sees the rows themselves; otherwise (and always for partition
-    rules) it sees what was measured of them in one pass. `partitions` are those that the rows stand for,
-    also the ones without rows.
+    rules and those over many columns) it sees what was measured of them in one pass. `partitions` are those
+    that the rows stand for, also the ones without rows.
     """
-    verdicts: dict[str, Verdict] = {}
     grouped = [r for r in rules if r.scope == "partitie"]
     whole = [r for r in rules if r.scope != "partitie"]
-    verdicts.update({v.rule.name: v for v in _judge_measured(staged, grouped, partitions)})
-    if rows_as_they_are:
-        verdicts.update({v.rule.name: v for v in _judge_rows(staged, whole)})
-    else:
-        verdicts.update({v.rule.name: v for v in _judge_measured(staged, whole, None)})
+    direct = [r for r in whole if rows_as_they_are and len(r.expectations) <= MOST_DIRECT]
+    counted = [r for r in whole if r not in direct]
+    judged = [
+        *_judge_measured(staged, grouped, partitions),
+        *_judge_measured(staged, counted, None),
+        *_judge_rows(staged, direct),
+    ]
+    verdicts = {v.rule.name: v for v in judged}
     return [_with_examples(staged, verdicts[r.name]) for r in rules]
 
 
