@@ -134,7 +134,7 @@ MUTANTS = (
     Mutant(
         "both_counts_agree",
         AUDIT,
-        "if counted != result.unexpected:",
+        "if differ or of_rows.passed != counted.passed:",
         "if False:",
         "gates/test_measures.py::test_counts_that_differ_close_the_gate",
     ),

@@ -11,8 +11,9 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from koploper_pipelines.contracts import Contract, Expectation, Rule
 from koploper_pipelines.gates.measures import (
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
 EXAMPLES = 5
 MOST_DIRECT = 3
 """Expectations of a rule up to which Great Expectations sees rows as they are. A rule over all columns has
-one or two a column; it is counted in one pass instead, since each costs more than twenty thousand rows do.
+one or two a column; it is counted in one pass only, since each costs more than twenty thousand rows do.
 """
 REDACTED = "•••"
+_Limited: TypeAlias = list[tuple[int, float, float | None, float | None]]
+"""Row of the measures, value, minimum and maximum, for one rule."""
 
 
 @dataclass(frozen=True)
@@ -91,32 +94,36 @@ def partition_sql(column: str | None) -> str:
     return f"coalesce({quoted(column)}::VARCHAR, '{UNKNOWN}')" if column else f"'{WHOLE}'"
 
 
-def judge_rules(
-    staged: Staged, rules: Sequence[Rule], partitions: Sequence[str], *, rows_as_they_are: bool
-) -> list[Verdict]:
-    """A verdict for each rule, in order.
+@dataclass(frozen=True)
+class Measured:
+    """Rules with what was measured for them in one pass over the rows, to be judged by `judge`."""
 
-    With `rows_as_they_are` Great Expectations sees the rows themselves; otherwise (and always for partition
-    rules and those over many columns) it sees what was measured of them in one pass. `partitions` are those
-    that the rows stand for, also the ones without rows.
+    staged: Staged
+    rules: tuple[Rule, ...]
+    measures: Mapping[str, Measure]
+    unable: Mapping[str, str]
+    """Why a rule could not be measured, by its name."""
+    frame: pd.DataFrame
+    """A row a partition, or one in all: its name, number of rows, and each measure."""
+    rows_as_they_are: bool
+    """Whether Great Expectations is to see the rows too."""
+
+    def broken(self) -> list[Rule]:
+        """The rules on rows that some row breaks, as the database counts them."""
+        return [r for r in self.rules if r.name not in self.unable and _rows_counted(r, self.frame) > 0]
+
+
+def measure_rules(
+    staged: Staged, rules: Sequence[Rule], partitions: Sequence[str] | None, *, rows_as_they_are: bool
+) -> Measured:
+    """Count and measure what decides each rule, per partition or (None) over the whole.
+
+    `partitions` are those that the rows stand for, also the ones without rows.
     """
-    grouped = [r for r in rules if r.scope == "partitie"]
-    whole = [r for r in rules if r.scope != "partitie"]
-    direct = [r for r in whole if rows_as_they_are and len(r.expectations) <= MOST_DIRECT]
-    counted = [r for r in whole if r not in direct]
-    judged = [
-        *_judge_measured(staged, grouped, partitions),
-        *_judge_measured(staged, counted, None),
-        *_judge_rows(staged, direct),
-    ]
-    verdicts = {v.rule.name: v for v in judged}
-    return [_with_examples(staged, verdicts[r.name]) for r in rules]
+    import pandas as pd
 
-
-def _judge_measured(staged: Staged, rules: Sequence[Rule], partitions: Sequence[str] | None) -> list[Verdict]:
-    """Measure all rules in one pass (per partition, or over the whole) and have the measures judged."""
     if not rules:
-        return []
+        return Measured(staged, (), {}, {}, pd.DataFrame(), rows_as_they_are)
     unable: dict[str, str] = {}
     able: dict[str, Measure] = {}
     for rule in rules:
@@ -127,73 +134,130 @@ def _judge_measured(staged: Staged, rules: Sequence[Rule], partitions: Sequence[
         except (NotEvaluable, KeyError, TypeError, ValueError, _duckdb_error()) as error:
             unable[rule.name] = _first_line(error)
     frame = _measured(staged, able, partitions).df()
-    judged = [r for r in rules if r.name not in unable]
-    outside, problem = _outside(_against_limits(judged, frame, able))
+    return Measured(staged, tuple(rules), able, unable, frame, rows_as_they_are)
+
+
+def judge(groups: Sequence[Measured]) -> list[Verdict]:
+    """A verdict for each rule of each group, in order.
+
+    Great Expectations judges all measures at once: it costs by the expectation and not by the row. Where it
+    is to see the rows too, what it says of them must be what the database counted.
+    """
+    verdicts = [v for group in _judge_measures(groups) for v in group]
+    of_rows = iter(_judge_rows([(g.staged, r) for g in groups for r in g.rules if _is_direct(g, r)]))
+    asked = [(g, r) for g in groups for r in g.rules]
+    both = [
+        _agreed(next(of_rows), verdict) if _is_direct(group, rule) else verdict
+        for (group, rule), verdict in zip(asked, verdicts, strict=True)
+    ]
+    return [_with_examples(group.staged, v) for (group, _), v in zip(asked, both, strict=True)]
+
+
+def judge_rules(
+    staged: Staged, rules: Sequence[Rule], partitions: Sequence[str], *, rows_as_they_are: bool
+) -> list[Verdict]:
+    """A verdict for each rule, in order: those on partitions on each of `partitions`, others on all rows."""
+    grouped = [r for r in rules if r.scope == "partitie"]
+    whole = [r for r in rules if r.scope != "partitie"]
+    verdicts = judge(
+        [
+            measure_rules(staged, grouped, partitions, rows_as_they_are=False),
+            measure_rules(staged, whole, None, rows_as_they_are=rows_as_they_are),
+        ]
+    )
+    by_name = {v.rule.name: v for v in verdicts}
+    return [by_name[r.name] for r in rules]
+
+
+def _is_direct(group: Measured, rule: Rule) -> bool:
+    return group.rows_as_they_are and len(rule.expectations) <= MOST_DIRECT
+
+
+def _agreed(of_rows: Verdict, counted: Verdict) -> Verdict:
+    """The verdict on the rows themselves, when the counts say the same: by those, rows are set aside."""
+    if not of_rows.evaluable or not counted.evaluable:
+        return counted if of_rows.evaluable else of_rows
+    differ = of_rows.rule.scope == "rij" and of_rows.unexpected != counted.unexpected
+    if differ or of_rows.passed != counted.passed:
+        return _unable(
+            of_rows.rule,
+            f"Great Expectations counts {of_rows.unexpected} rows, the database {counted.unexpected}",
+        )
+    return of_rows
+
+
+def _judge_measures(groups: Sequence[Measured]) -> list[list[Verdict]]:
+    """Have the measures of all groups judged in one validation."""
+    limited = [
+        [_against_limits(r, g.frame, g.measures) for r in g.rules if r.name not in g.unable] for g in groups
+    ]
+    outside, problem = _outside([rows for group in limited for rows in group])
+    found = iter(outside)
     return [
-        _unable(rule, unable.get(rule.name) or problem)
-        if rule.name in unable or problem
-        else _verdict_of_measures(staged.contract, rule, frame, outside.get(rule.name, set()))
-        for rule in rules
+        [
+            _unable(rule, group.unable[rule.name])
+            if rule.name in group.unable
+            else _verdict_of_measures(group.staged.contract, rule, group.frame, next(found))
+            if problem is None
+            else _unable(rule, problem)
+            for rule in group.rules
+        ]
+        for group in groups
     ]
 
 
-def _against_limits(
-    rules: Sequence[Rule], frame: pd.DataFrame, measures: Mapping[str, Measure]
-) -> pd.DataFrame:
-    """Each measure of each partition beside its limits: regel, plaats, waarde, minimum, maximum.
+def _against_limits(rule: Rule, frame: pd.DataFrame, measures: Mapping[str, Measure]) -> _Limited:
+    """Each measure of a rule for each partition, with the row of the frame and the limits beside it.
 
-    Under each other, because an expectation costs Great Expectations more than a million rows do; and of a
-    rule's conditions on rows the sum, since no row may break any.
+    Of a rule's conditions on rows the sum, since no row may break any.
     """
+    if all(_counts_rows(e) for e in rule.expectations):
+        values = frame[_names(rule)].sum(axis=1)
+        return [(i, float(v), None, 0.0) for i, v in enumerate(values)]
+    return [
+        (i, float(v), measures[n].minimum, measures[n].maximum)
+        for n in _names(rule)
+        for i, v in enumerate(frame[n])
+    ]
+
+
+def _outside(limited: Sequence[_Limited]) -> tuple[list[set[int]], str | None]:
+    """For each rule the rows of its measures that lie outside its limits; or why nothing could be judged."""
     import pandas as pd
 
-    parts = []
-    for rule in rules:
-        names = _names(rule)
-        limited: list[tuple[pd.Series[float], float | None, float | None]]
-        if all(_counts_rows(e) for e in rule.expectations):
-            limited = [(frame[names].sum(axis=1), None, 0.0)]
-        else:
-            limited = [(frame[n], measures[n].minimum, measures[n].maximum) for n in names]
-        parts += [
-            pd.DataFrame(
-                {
-                    "regel": rule.name,
-                    "plaats": range(len(frame)),
-                    "waarde": v,
-                    "minimum": low,
-                    "maximum": high,
-                }
-            )
-            for v, low, high in limited
-        ]
-    made = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    return made.astype({c: "float64" for c in ("waarde", "minimum", "maximum") if parts})
-
-
-def _outside(limited: pd.DataFrame) -> tuple[dict[str, set[int]], str | None]:
-    """Per rule the rows of the measures that lie outside its limits; or why nothing could be judged."""
-    if limited.empty:
-        return {}, None
+    found: list[set[int]] = [set() for _ in limited]
+    places = [(number, row) for number, rows in enumerate(limited) for row, *_ in rows]
+    if not places:
+        return found, None
+    frame = pd.DataFrame(
+        [told for rows in limited for _, *told in rows],
+        columns=["waarde", "minimum", "maximum"],
+        dtype="float64",
+    )
     at_least = "expect_column_pair_values_a_to_be_greater_than_b"
     common = {"or_equal": True, "ignore_row_if": "either_value_is_missing"}
     results = _validate(
-        limited,
+        frame,
         {
             "ondergrens": Expectation(at_least, {"column_A": "waarde", "column_B": "minimum", **common}),
             "bovengrens": Expectation(at_least, {"column_A": "maximum", "column_B": "waarde", **common}),
         },
     )
     if problem := next((r.problem for r in results.values() if r.problem), None):
-        return {}, problem
-    rules, places = limited["regel"].tolist(), limited["plaats"].tolist()
-    found: dict[str, set[int]] = {}
+        return found, problem
     for result in results.values():
-        for place in result.unexpected_index:
-            found.setdefault(rules[place], set()).add(places[place])
+        for index in result.unexpected_index:
+            number, row = places[index]
+            found[number].add(row)
         if not result.success and not result.unexpected_index:
-            return {}, "Great Expectations does not say what lies outside the limits"
+            return found, "Great Expectations does not say what lies outside the limits"
     return found, None
+
+
+def _rows_counted(rule: Rule, frame: pd.DataFrame) -> int:
+    """How many rows break a rule's conditions on rows."""
+    names = [name for name, e in zip(_names(rule), rule.expectations, strict=True) if _counts_rows(e)]
+    return int(frame[names].sum().sum())
 
 
 def _counts_rows(expectation: Expectation) -> bool:
@@ -248,22 +312,32 @@ def _verdict_of_measures(
         )
         if has_no_value.any():
             return _unable(rule, _no_value(expectation))
-    counted = [name for name, e in zip(names, rule.expectations, strict=True) if _counts_rows(e)]
     single = names[0] if len(names) == 1 and len(frame) == 1 else None
     return Verdict(
         rule,
         not outside,
         judged=int(frame["rijen"].sum()),
-        unexpected=int(frame[counted].sum().sum()),
+        unexpected=_rows_counted(rule, frame),
         observed=None if single is None or frame[single].isna().all() else float(frame[single].iloc[0]),
         partitions=tuple(str(frame["partitie"].iloc[i]) for i in sorted(outside)),
     )
 
 
-def _judge_rows(staged: Staged, rules: Sequence[Rule]) -> list[Verdict]:
-    """Have Great Expectations judge the rows themselves."""
-    if not rules:
-        return []
+def _judge_rows(asked: Sequence[tuple[Staged, Rule]]) -> list[Verdict]:
+    """Have Great Expectations judge the rows themselves: the rules on the same rows in one validation."""
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    for relation, rules in groupby(sorted(asked, key=_relation), key=_relation):
+        of_relation = list(rules)
+        for verdict in _judge_rows_of(of_relation[0][0], [r for _, r in of_relation]):
+            verdicts[relation, verdict.rule.name] = verdict
+    return [verdicts[staged.relation, rule.name] for staged, rule in asked]
+
+
+def _relation(asked: tuple[Staged, Rule]) -> str:
+    return asked[0].relation
+
+
+def _judge_rows_of(staged: Staged, rules: Sequence[Rule]) -> list[Verdict]:
     frame = staged.con.sql(f"SELECT * FROM {staged.relation}").df()
     expectations: dict[str, Expectation] = {}
     unable: dict[str, str] = {}
@@ -277,35 +351,20 @@ def _judge_rows(staged: Staged, rules: Sequence[Rule]) -> list[Verdict]:
     return [
         _unable(rule, unable[rule.name])
         if rule.name in unable
-        else _verdict_of_rows(staged, rule, len(frame), {k: results[k] for k in _names(rule)})
+        else _verdict_of_rows(staged.contract, rule, len(frame), {k: results[k] for k in _names(rule)})
         for rule in rules
     ]
 
 
-def _verdict_of_rows(staged: Staged, rule: Rule, judged: int, results: Mapping[str, _Result]) -> Verdict:
+def _verdict_of_rows(contract: Contract, rule: Rule, judged: int, results: Mapping[str, _Result]) -> Verdict:
     problems = (
         r.problem or (_no_value(e) if e.type in AGGREGATES and r.observed is None else None)
         for r, e in zip(results.values(), rule.expectations, strict=True)
     )
     if problem := next((p for p in problems if p), None):
-        if (
-            judged == 0
-            and staged.contract.empty_because
-            and all(e.type in AGGREGATES for e in rule.expectations)
-        ):
+        if judged == 0 and contract.empty_because and all(e.type in AGGREGATES for e in rule.expectations):
             return Verdict(rule, True, message="no rows: nothing to take it of")
         return _unable(rule, problem)
-    if rule.scope == "rij":
-        # The rows to set aside are found with SQL: it must see what Great Expectations sees.
-        for (name, result), expectation in zip(results.items(), rule.expectations, strict=True):
-            counted = staged.con.sql(
-                f"SELECT count(*) FROM {staged.relation} WHERE {violated(expectation)}"
-            ).fetchall()[0][0]
-            if counted != result.unexpected:
-                return _unable(
-                    rule,
-                    f"{name}: Great Expectations counts {result.unexpected} rows, the database {counted}",
-                )
     only = next(iter(results.values()))
     return Verdict(
         rule,

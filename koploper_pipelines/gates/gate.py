@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.contracts import Contract, Rule
 from koploper_pipelines.contracts.model import CONSERVATION_RULE, MOST_ROWS_RULE, MOST_ROWS_SHARE, SCHEMA_RULE
-from koploper_pipelines.gates.audit import Staged, Verdict, judge_rules, partition_sql
+from koploper_pipelines.gates.audit import Measured, Staged, Verdict, judge, measure_rules, partition_sql
 from koploper_pipelines.gates.ledger import Ledger
 from koploper_pipelines.gates.measures import literal, needs_controls, quoted, violated
 from koploper_pipelines.gates.staging import (
@@ -251,14 +251,18 @@ class _Pass:
             if not self.verdicts[-1].passed:
                 return self._refuse()
         is_small = number <= self.gate.small_table_rows
-        rows = judge_rules(self.staged, self._rules("rij"), self.partitions, rows_as_they_are=is_small)
-        self._set_aside(rows)
-        groups = judge_rules(self.kept, self._rules("partitie"), self.partitions, rows_as_they_are=False)
-        most = self._most_rows_stay()
-        self.verdicts += [*rows, most, *groups]
-        held_back = sorted({p for v in (most, *groups) if v.rule.is_blocking for p in v.partitions})
+        rows = measure_rules(self.staged, self._rules("rij"), None, rows_as_they_are=is_small)
+        self._set_aside(rows.broken())
+        groups = measure_rules(self.kept, self._rules("partitie"), self.partitions, rows_as_they_are=False)
+        whole = self._measure_table(self.partitions, is_small)
+        judged, most = judge([rows, groups, *whole]), self._most_rows_stay()
+        of_rows, of_table = judged[: len(rows.rules)], judged[len(rows.rules) + len(groups.rules) :]
+        of_groups = judged[len(rows.rules) : len(rows.rules) + len(groups.rules)]
+        held_back = sorted({p for v in (most, *of_groups) if v.rule.is_blocking for p in v.partitions})
         promoted = [p for p in self.partitions if p not in held_back]
-        self.verdicts += self._judge_table(promoted, is_small)
+        if held_back and promoted:
+            of_table = judge(self._measure_table(promoted, is_small))
+        self.verdicts += [*of_rows, most, *of_groups, *of_table]
         nothing_left = not promoted or (self.passage.append and bool(held_back))
         if nothing_left or any(v.closes_gate for v in self.verdicts):
             return self._refuse(held_back)
@@ -315,17 +319,20 @@ class _Pass:
 
     # -- What follows from the verdicts --------------------------------------------------------------------
 
-    def _set_aside(self, verdicts: Iterable[Verdict]) -> None:
+    def _set_aside(self, broken: Sequence[Rule]) -> None:
         """Mark the rows that break a critical row rule with its name, and keep the others."""
-        broken = [v.rule for v in verdicts if v.rule.is_blocking and v.evaluable and not v.passed]
         cases = " ".join(
             f"WHEN {' OR '.join(violated(e) for e in rule.expectations)} THEN {literal(rule.name)}"
             for rule in broken
+            if rule.is_blocking
         )
         reason = f"CASE {cases} END" if cases else "NULL::VARCHAR"
         self.con.sql(
             f"CREATE VIEW {self.marked.relation} AS SELECT *, {reason} AS __reden FROM {self.staged.relation}"
         )
+        if not cases:
+            self.kept = self.staged
+            return
         self.con.sql(
             f"CREATE VIEW {self.kept.relation} AS SELECT * EXCLUDE (__reden) FROM {self.marked.relation}"
             " WHERE __reden IS NULL"
@@ -342,37 +349,40 @@ class _Pass:
         total, broken = sum(n for _, n, _ in counts), sum(b for _, _, b in counts)
         return Verdict(rule, not over, judged=total, unexpected=broken, partitions=tuple(over))
 
-    def _judge_table(self, promoted: Sequence[str], is_small: bool) -> list[Verdict]:
-        """Verdicts of the rules on the table.
+    def _measure_table(self, promoted: Sequence[str], is_small: bool) -> list[Measured]:
+        """The rules on the table, measured.
 
         Control totals are those of the partitions in hand. In a table with more partitions they are held
         against what the step made for these, before anything is set aside or held back; every other rule
         is judged on the table as it would become.
         """
-        # When nothing is promoted: the table as it would have become, since verdicts on no rows mislead.
-        rules, whole = self._rules("tabel"), self._as_it_would_become(promoted or self.partitions)
+        rules, whole = self._rules("tabel"), self._as_it_would_become(promoted)
         if self.contract.partition is None or self.passage.append:
-            as_they_are = is_small and self.contract.partition is None
-            return judge_rules(whole, rules, self.partitions, rows_as_they_are=as_they_are)
+            as_they_are = is_small and not self.passage.append
+            return [measure_rules(whole, rules, None, rows_as_they_are=as_they_are)]
         with_controls = [r for r in rules if needs_controls(r)]
         others = [r for r in rules if not needs_controls(r)]
         return [
-            *judge_rules(self.staged, with_controls, self.partitions, rows_as_they_are=is_small),
-            *judge_rules(whole, others, self.partitions, rows_as_they_are=False),
+            measure_rules(self.staged, with_controls, None, rows_as_they_are=is_small),
+            measure_rules(whole, others, None, rows_as_they_are=False),
         ]
 
     def _as_it_would_become(self, promoted: Sequence[str]) -> Staged:
         """The whole table after the commit that is at hand, for rules on the table."""
+        if self.contract.partition is None and not self.passage.append:
+            return self.kept
         in_hand = f"{self.kept.partition_sql} IN ({_list(promoted)})"
         parts = [f"SELECT * FROM {self.kept.relation} WHERE {in_hand}"]
-        if self.head is not None and (self.contract.partition is not None or self.passage.append):
+        if self.head is not None:
             current = f"current_{self.gang}"
-            self.gate.lake.relation(self.con, self.contract.path, self.head.version).create_view(current)
+            self.gate.lake.relation(self.con, self.contract.path, self.head.version).create_view(
+                current, replace=True
+            )
             columns = ", ".join(quoted(c.name) for c in self.contract.columns)
             others = "" if self.passage.append else f" WHERE NOT {in_hand}"
             parts.append(f"SELECT {columns} FROM {current}{others}")
         whole = self.staged.over(f"whole_{self.gang}")
-        self.con.sql(f"CREATE VIEW {whole.relation} AS {' UNION ALL BY NAME '.join(parts)}")
+        self.con.sql(f"CREATE OR REPLACE VIEW {whole.relation} AS {' UNION ALL BY NAME '.join(parts)}")
         return whole
 
     def _refuse(self, held_back: Sequence[str] = ()) -> Outcome:

@@ -230,7 +230,7 @@ def test_counts_that_differ_close_the_gate(monkeypatch: pytest.MonkeyPatch) -> N
     rows = [{"nr": 1, "getal": -1.0}, {"nr": 2, "getal": 1.0}]
     (sound,) = _judged(rows, [bounds], CONTRACT, direct=True)
     assert (sound.evaluable, sound.unexpected) == (True, 1)
-    monkeypatch.setattr("koploper_pipelines.gates.audit.violated", lambda expectation: "getal < -5")
+    monkeypatch.setattr("koploper_pipelines.gates.measures.violated", lambda expectation: "getal < -5")
     (doubtful,) = _judged(rows, [bounds], CONTRACT, direct=True)
     assert (doubtful.evaluable, doubtful.closes_gate) == (False, True)
     assert "Great Expectations counts 1 rows, the database 0" in doubtful.message
