@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     min_participants: int = 5
     """Participants behind every figure about people in a release, whatever an experiment's own limit is."""
     small_table_rows: int = 20_000
-    """Up to this many rows a table goes to Great Expectations as it is; above, rules are counted first."""
+    """Up to this many rows Great Expectations sees the rows themselves beside the counts of its rules."""
 
     @field_validator("home")
     @classmethod
