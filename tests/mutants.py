@@ -132,6 +132,13 @@ MUTANTS = (
         PROMISES + "test_a_warning_that_cannot_be_evaluated_blocks_too",
     ),
     Mutant(
+        "watchers_are_woken",
+        "resources/event_log.py",
+        "os.utime(self.path_for_shard(event.run_id))",
+        "pass",
+        "integration/test_event_log.py::test_who_watches_a_run_sees_its_events_as_they_come",
+    ),
+    Mutant(
         "both_counts_agree",
         AUDIT,
         "if differ or of_rows.passed != counted.passed:",

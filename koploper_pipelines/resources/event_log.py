@@ -9,6 +9,7 @@ by leaving this storage out of its `dagster.yaml`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, _event_logs_directory
 
 if TYPE_CHECKING:
+    from dagster import EventLogEntry
     from dagster._serdes import ConfigurableClassData
     from sqlalchemy import Connection, Engine
 
@@ -62,6 +64,12 @@ class EventLog(SqliteEventLogStorage):
             self._initdb(engine)
             self._initialized_dbs.add(shard)
         return engine
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Add an event to the log, and wake who watches the file of its run."""
+        super().store_event(event)
+        # A page that shows a run waits for its file to change; an open write-ahead log leaves it as it is.
+        os.utime(self.path_for_shard(event.run_id))
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has a table; what was there once stays."""

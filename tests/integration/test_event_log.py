@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,28 @@ def test_a_few_files_stay_open(tmp_path: Path) -> None:
     assert 0 < len(mine) <= MOST_OPEN + 1
     # A file that was closed meanwhile is opened again.
     assert [len(log.get_logs_for_run(run)) for run in runs] == [2] * len(runs)
+    log.dispose()
+
+
+def test_who_watches_a_run_sees_its_events_as_they_come(tmp_path: Path) -> None:
+    """The page of a run in a web server is told of an event while the run goes on writing."""
+    log, page = EventLog(str(tmp_path)), SqliteEventLogStorage(str(tmp_path))
+    first, second = events_of("nu")
+    log.store_event(first)
+    seen: list[str] = []
+    came = threading.Event()
+
+    def note(entry: dg.EventLogEntry, cursor: str) -> None:
+        seen.append(entry.user_message)
+        came.set()
+
+    cursor = page.get_records_for_run("nu").cursor
+    page.watch("nu", cursor, note)
+    log.store_event(second)
+    assert came.wait(60)
+    assert seen == ["nu 1"]
+    page.end_watch("nu", note)
+    page.dispose()
     log.dispose()
 
 
