@@ -1,6 +1,6 @@
 """Masking, readable text, language, themes and who took part."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,8 @@ COMPLETE = ("e_mail", "postcode", "telefoon", "bsn", "iban")
 
 
 @pytest.fixture(scope="module")
-def find() -> Iterator[Finder]:
-    with names_and_addresses() as found:
-        yield found
+def find() -> Finder:
+    return names_and_addresses()
 
 
 def recalls(find: Finder, seed: int, number: int = 500) -> dict[str, float]:
