@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from koploper_pipelines.settings import Settings
 READABLE = (".csv", ".xlsx", ".yaml", ".yml")
 MAX_UNPACKED = 2 << 30
 """Bytes that a ZIP may hold unpacked."""
+ROWS_AT_ONCE = 500
 MAX_FIELD = 16 << 20
 """Characters of one value; longer ones are a quote that is missing."""
 
@@ -171,6 +173,18 @@ def read_rows(file: Path, name: str) -> Iterator[list[str]]:
                 f"{name}: row {number + 1} (line {rows.line_num}) cannot be read as CSV ({error}), expected"
                 " quotes that are closed"
             ) from error
+
+
+def read_columns(file: Path, name: str) -> tuple[list[str], list[list[str]]]:
+    """Header and columns of a CSV file as text; raises as `read_rows` does."""
+    rows = read_rows(file, name)
+    header = next(rows)
+    columns: list[list[str]] = [[] for _ in header]
+    # Some at a time: short lists that live by the million keep the garbage collector busier than the reader.
+    while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
+        for column, values in zip(columns, zip(*some, strict=True), strict=True):
+            column.extend(values)
+    return header, columns
 
 
 def check_header(header: Sequence[str], name: str, needed: Sequence[str], known: Sequence[str]) -> None:

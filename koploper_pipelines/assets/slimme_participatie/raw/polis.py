@@ -5,8 +5,9 @@ Columns: compdemocracy/openData, and server/src/routes/export.ts of compdemocrac
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from koploper_pipelines.assets.slimme_participatie.raw.rows import (
@@ -18,7 +19,7 @@ from koploper_pipelines.assets.slimme_participatie.raw.rows import (
     Rows,
 )
 from koploper_pipelines.gates.staging import SchemaMismatch
-from koploper_pipelines.resources.inbox_folders import check_header, read_rows
+from koploper_pipelines.resources.inbox_folders import check_header, read_columns, read_rows
 
 NAME = "polis"
 _FILE = re.compile(
@@ -88,29 +89,25 @@ def read(files: Mapping[str, Path], rows: Rows, where: str) -> list[str]:
 
 
 def _votes(file: Path, name: str, part: str, rows: Rows) -> None:
-    lines = read_rows(file, name)
-    header = _normalised(next(lines))
+    header, read = read_columns(file, name)
+    header = _normalised(header)
     check_header(header, name, VOTES, ("datetime", "important", "importance", "high-priority"))
-    read = list(lines)
+    said = dict(zip(header, read, strict=True))
     fields = dict(zip(VOTES, ("tijd", "item", "deelnemer", "waarde"), strict=True))
-    columns: dict[str, list[str | None]] = {
-        f: [line[header.index(c)] for line in read] for c, f in fields.items()
-    }
+    columns: dict[str, Sequence[str | None]] = {f: said[c] for c, f in fields.items()}
     rows.add(part, VOTE, columns | {"deelnemer": [rows.pseudonym(v) for v in columns["deelnemer"]]})
 
 
 def _comments(file: Path, name: str, part: str, rows: Rows) -> None:
-    lines = read_rows(file, name)
-    header = _normalised(next(lines))
+    header, read = read_columns(file, name)
+    header = _normalised(header)
     check_header(header, name, COMMENTS, IGNORED_OF_COMMENTS)
-    read = list(lines)
-    if not read:
+    if not read[0]:
         raise SchemaMismatch(f"{name}: a header and 0 rows, expected at least one statement")
+    said = dict(zip(header, read, strict=True))
     fields = dict(zip(COMMENTS, ("tijd", "item", "deelnemer", "moderatie", "tekst"), strict=True))
     fields |= dict(zip(COUNTS, ("eens", "oneens", "neutraal", "consensus"), strict=True))
-    columns: dict[str, list[str | None]] = {
-        f: [line[header.index(c)] for line in read] for c, f in fields.items() if c in header
-    }
+    columns: dict[str, Sequence[str | None]] = {f: said[c] for c, f in fields.items() if c in said}
     rows.add(part, STATEMENT, columns | {"deelnemer": [rows.pseudonym(a) for a in columns["deelnemer"]]})
 
 
@@ -133,10 +130,10 @@ def _participants(file: Path, name: str, part: str, rows: Rows) -> None:
             if column in header:
                 columns[target].append(line[header.index(column)])
         who = columns["deelnemer"][-1] = rows.pseudonym(columns["deelnemer"][-1])
-        filled = [(s, v) for s, v in zip(statements, line[first:], strict=True) if v]
-        cells["deelnemer"] += [who] * len(filled)
-        cells["item"] += [s for s, _ in filled]
-        cells["waarde"] += [v for _, v in filled]
+        values = [*filter(None, line[first:])]
+        cells["deelnemer"] += [who] * len(values)
+        cells["item"] += itertools.compress(statements, line[first:])
+        cells["waarde"] += values
     rows.add(part, PARTICIPANT, columns)
     rows.add("matrix", CELL, cells)
 
