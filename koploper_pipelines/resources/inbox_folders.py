@@ -175,16 +175,14 @@ def read_rows(file: Path, name: str) -> Iterator[list[str]]:
             ) from error
 
 
-def read_columns(file: Path, name: str) -> tuple[list[str], list[list[str]]]:
-    """Header and columns of a CSV file as text; raises as `read_rows` does."""
-    rows = read_rows(file, name)
-    header = next(rows)
-    columns: list[list[str]] = [[] for _ in header]
+def as_columns(rows: Iterator[list[str]], header: Sequence[str]) -> dict[str, list[str]]:
+    """The columns of rows by the names in a header, in which each stands once."""
+    columns: dict[str, list[str]] = {name: [] for name in header}
     # Some at a time: short lists that live by the million keep the garbage collector busier than the reader.
     while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
-        for column, values in zip(columns, zip(*some, strict=True), strict=True):
+        for column, values in zip(columns.values(), zip(*some, strict=True), strict=True):
             column.extend(values)
-    return header, columns
+    return columns
 
 
 def check_header(header: Sequence[str], name: str, needed: Sequence[str], known: Sequence[str]) -> None:

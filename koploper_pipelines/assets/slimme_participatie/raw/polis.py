@@ -19,7 +19,7 @@ from koploper_pipelines.assets.slimme_participatie.raw.rows import (
     Rows,
 )
 from koploper_pipelines.gates.staging import SchemaMismatch
-from koploper_pipelines.resources.inbox_folders import check_header, read_columns, read_rows
+from koploper_pipelines.resources.inbox_folders import as_columns, check_header, read_rows
 
 NAME = "polis"
 _FILE = re.compile(
@@ -89,22 +89,22 @@ def read(files: Mapping[str, Path], rows: Rows, where: str) -> list[str]:
 
 
 def _votes(file: Path, name: str, part: str, rows: Rows) -> None:
-    header, read = read_columns(file, name)
-    header = _normalised(header)
+    lines = read_rows(file, name)
+    header = _normalised(next(lines))
     check_header(header, name, VOTES, ("datetime", "important", "importance", "high-priority"))
-    said = dict(zip(header, read, strict=True))
+    said = as_columns(lines, header)
     fields = dict(zip(VOTES, ("tijd", "item", "deelnemer", "waarde"), strict=True))
     columns: dict[str, Sequence[str | None]] = {f: said[c] for c, f in fields.items()}
     rows.add(part, VOTE, columns | {"deelnemer": [rows.pseudonym(v) for v in columns["deelnemer"]]})
 
 
 def _comments(file: Path, name: str, part: str, rows: Rows) -> None:
-    header, read = read_columns(file, name)
-    header = _normalised(header)
+    lines = read_rows(file, name)
+    header = _normalised(next(lines))
     check_header(header, name, COMMENTS, IGNORED_OF_COMMENTS)
-    if not read[0]:
+    said = as_columns(lines, header)
+    if not said["comment-id"]:
         raise SchemaMismatch(f"{name}: a header and 0 rows, expected at least one statement")
-    said = dict(zip(header, read, strict=True))
     fields = dict(zip(COMMENTS, ("tijd", "item", "deelnemer", "moderatie", "tekst"), strict=True))
     fields |= dict(zip(COUNTS, ("eens", "oneens", "neutraal", "consensus"), strict=True))
     columns: dict[str, Sequence[str | None]] = {f: said[c] for c, f in fields.items() if c in said}
