@@ -142,8 +142,10 @@ def _hash(file: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def read_rows(file: Path, name: str) -> Iterator[list[str]]:
+def read_rows(file: Path, name: str, delimiter: str | None = None) -> Iterator[list[str]]:
     """Rows of a CSV file as text, the header first; `,` or `;`, quoted values may hold line breaks.
+
+    Which of the two is told by the header, unless it is given.
 
     Raises SchemaMismatch with the row when it is no proper CSV or a row has another number of fields than
     the header; never quotes a row.
@@ -152,7 +154,7 @@ def read_rows(file: Path, name: str) -> Iterator[list[str]]:
     with file.open(encoding="utf-8-sig", newline="") as source:
         first = source.readline()
         source.seek(0)
-        delimiter = ";" if first.count(";") > first.count(",") else ","
+        delimiter = delimiter or (";" if first.count(";") > first.count(",") else ",")
         rows = csv.reader(source, delimiter=delimiter, strict=True)
         number = 0
         try:

@@ -125,7 +125,7 @@ def _controls(step: Step) -> dict[str, dict[str, float | None]]:
         WITH laatste AS (
             SELECT gesprek, deelnemer, stelling_id, stem FROM geteld UNION ALL
             SELECT gesprek, deelnemer, stelling_id, stem FROM terzijde
-            WHERE reden = 'stelling_afgewezen'
+            WHERE reden IN ('stelling_afgewezen', 'stelling_onbekend')
         ),
         tekens AS (
             SELECT c.gesprek,
