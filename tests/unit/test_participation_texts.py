@@ -66,6 +66,7 @@ def test_without_word_lists_names_stay() -> None:
         ('=HYPERLINK("http://voorbeeld.nl";"klik")', "formule"),
         ("\u200b=1+1", "formule"),
         ("@SUM(A1)", "formule"),
+        ("+cmd|' /C calc'!A0", "formule"),
         ("<script>alert(1)</script>", "actieve_html"),
         ('<img src=x onerror="alert(1)">', "actieve_html"),
         ("- meer bomen, minder stenen", None),
@@ -144,6 +145,17 @@ def test_the_sample_depends_on_texts_and_seed_alone() -> None:
     ids = [str(i) for i in range(100)]
     assert themes.sample(ids, 10, 1) == themes.sample(ids[::-1], 10, 1)
     assert themes.sample(ids, 10, 1) != themes.sample(ids, 10, 2)
+    # What was drawn before stays drawn, but for whom a newcomer takes the place of.
+    later = themes.sample([*ids, *(f"nieuw {i}" for i in range(10))], 10, 1)
+    assert {d for d in later if not d.startswith("nieuw")} <= set(themes.sample(ids, 10, 1))
+
+
+def test_every_text_is_as_likely_to_be_drawn() -> None:
+    ids = [str(i) for i in range(50)]
+    drawn = pd.Series([d for seed in range(2000) for d in themes.sample(ids, 10, seed)]).value_counts()
+    # Each is drawn 400 times on average, with a standard deviation of 18.
+    assert len(drawn) == 50
+    assert drawn.between(400 - 4 * 18, 400 + 4 * 18).all()
 
 
 # -- Who took part -----------------------------------------------------------------------------------------

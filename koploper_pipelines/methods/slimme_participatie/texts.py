@@ -27,7 +27,8 @@ Spans = Iterable[tuple[int, int, str]]
 
 _ZERO_WIDTH = re.compile("[\u00ad\u200b\u2060\ufeff]")
 _CONTROLS = re.compile("[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]")
-_FORMULA = re.compile(r"^\s*[=+@-]\s*[A-Za-z][A-Za-z0-9.]*\s*\(|^\s*=|^\s*@\w+\(")
+# The second is a command to another program, as old spreadsheets carry out.
+_FORMULA = re.compile(r"^\s*[=+@-]\s*[A-Za-z][A-Za-z0-9.]*\s*\(|^\s*[+@-]\w+\s*\||^\s*=")
 _ACTIVE = re.compile(
     r"<\s*/?\s*(script|style|iframe|object|embed|form|svg|link|meta)\b|\bon\w+\s*=\s*[\"']", re.I
 )

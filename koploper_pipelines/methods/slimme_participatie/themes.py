@@ -12,6 +12,7 @@ inference", Science 382 (2023) 669-674.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -75,10 +76,17 @@ def classify(
 
 
 def sample(ids: Sequence[str], size: int, seed: int) -> list[str]:
-    """A simple random sample of texts to be checked by people; the same for the same texts and seed."""
-    ordered = sorted(ids)
-    chosen = np.random.default_rng(seed).permutation(len(ordered))[:size]
-    return [ordered[i] for i in chosen]
+    """A simple random sample of texts to be checked by people; the same for the same texts and seed.
+
+    Each text has a random number of its own, by its id and the seed; the lowest are drawn. So a text that
+    comes later takes the place of one at most, and what people checked stays of use (bottom-k sampling: Cohen
+    and Kaplan, "Summarizing data using bottom-k sketches", PODC 2007).
+    """
+
+    def number(ident: str) -> bytes:
+        return hashlib.blake2b(ident.encode(), key=str(seed).encode(), digest_size=16).digest()
+
+    return sorted(ids, key=number)[:size]
 
 
 def corrected_shares(predicted: Sequence[str], checked: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:
