@@ -58,13 +58,15 @@ def conversations(step: Step) -> Iterator[Conversation]:
         step.read(table).create_view(name)
     # Numbered where the votes are: half a million names as text take longer than the grouping itself.
     place = "row_number() OVER (PARTITION BY gesprek ORDER BY {}) - 1 AS plaats"
+    # Statements in the order of their numbers, as Polis goes through them; any other name after those.
+    in_order = "TRY_CAST(stelling_id AS BIGINT) NULLS LAST, stelling_id"
     people = step.con.sql(f"""
         SELECT *, aantal_stemmen + aantal_stemmen_op_afgewezen AS uitgebracht, {place.format("deelnemer")}
         FROM mensen WHERE uitgebracht > 0 ORDER BY gesprek, deelnemer
     """)
     kept = step.con.sql(f"""
-        SELECT gesprek, stelling_id, {place.format("stelling_id")}
-        FROM gesteld WHERE moderatie <> 'afgewezen' ORDER BY gesprek, stelling_id
+        SELECT gesprek, stelling_id, {place.format(in_order)}
+        FROM gesteld WHERE moderatie <> 'afgewezen' ORDER BY gesprek, {in_order}
     """)
     # One after the other, lest all pairs of person and statement are made first.
     votes = step.con.sql("""
