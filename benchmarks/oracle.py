@@ -1,7 +1,7 @@
-"""What crowd-kit, krippendorff and red-dwarf make of the same codes; runs in an environment of their own.
+"""What crowd-kit, krippendorff, red-dwarf and Faker make of the same; runs in an environment of their own.
 
-Reads a NumPy archive with `item`, `player`, `label` (and `theta`), or with `matrix` and `group` for red-dwarf,
-and prints one JSON object: labels, values and the seconds of the work itself, without reading, importing or
+Reads a NumPy archive with `item`, `player`, `label` (and `theta`), or `matrix` and `group` for red-dwarf, and
+prints one JSON object: labels, values and the seconds of the work itself, without reading, importing or
 preparing.
 """
 
@@ -90,11 +90,33 @@ def opinions(codes):
     }
 
 
+def people(codes):
+    """Five hundred people with all that is theirs, by Faker, which has lists of names of its own."""
+    from faker import Faker
+
+    fake = Faker("nl_NL")
+    fake.seed_instance(int(codes["seed"]))
+    return [
+        {
+            "naam": f"{fake.first_name()} {fake.last_name()}",
+            "voornaam": fake.first_name(),
+            "achternaam": fake.last_name(),
+            "adres": f"{fake.street_name()} {fake.building_number()}",
+            "postcode": fake.postcode(),
+            "telefoon": fake.phone_number(),
+            "e_mail": fake.email(),
+            "bsn": fake.ssn(),
+            "iban": fake.iban(),
+        }
+        for _ in range(500)
+    ]
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     task, file, *names = sys.argv[1:]
     with np.load(file) as archive:
         given = {name: archive[name] for name in archive.files}
-    tasks = {"alpha": alpha, "circular": circular, "opinions": opinions}
+    tasks = {"alpha": alpha, "circular": circular, "opinions": opinions, "people": people}
     made = aggregate(given, names) if task == "labels" else tasks[task](given)
     print(json.dumps(made))

@@ -157,6 +157,7 @@ def _masked(said: pd.Series, is_title: pd.Series) -> pd.DataFrame:
     import pandas as pd
 
     from koploper_pipelines.methods.slimme_participatie import texts
+    from koploper_pipelines.methods.slimme_participatie.personal import KINDS
 
     made: list[dict[str, object]] = []
     if len(said):
@@ -169,13 +170,13 @@ def _masked(said: pd.Series, is_title: pd.Series) -> pd.DataFrame:
             readable = texts.readable(text)
             masked = texts.mask(readable, (lambda _: ()) if keeps_names else find)
             made.append({"tekst": masked.text, "taal": language(readable), **masked.found})
-    columns = ["tekst", "taal", *texts.KINDS]
+    columns = ["tekst", "taal", *KINDS]
     frame = pd.DataFrame(made, columns=columns)
-    counts = {k: frame[k].fillna(0).astype("int64") for k in texts.KINDS}
+    counts = {k: frame[k].fillna(0).astype("int64") for k in KINDS}
     return (
         frame.assign(**counts)
         .astype({"tekst": "str", "taal": "str"})
-        .rename(columns={k: f"aantal_{k}" for k in texts.KINDS})
+        .rename(columns={k: f"aantal_{k}" for k in KINDS})
     )
 
 
