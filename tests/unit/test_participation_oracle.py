@@ -1,4 +1,4 @@
-"""Statements by red-dwarf, on real conversations with Polis' groups; people by Faker, masked: `make oracle`."""
+"""Statements by red-dwarf, with Polis' groups of real conversations; Faker's people, masked: `make oracle`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ SAYS = {
              "Ik ben {} en woon hier al jaren.", "Dit is een idee van {}, buurtbewoner.", "Groeten, {}"),
     "voornaam": ("Ik heet {}.", "Mijn dochter {} fietst hier elke dag.", "Groetjes, {}"),
     "achternaam": ("De familie {} is het ermee eens.", "Volgens {} kan het beter.",
-                   "Buurman {} heeft gelijk.", "Wethouder {} moet luisteren.", "{} heeft dit al eens voorgesteld."),
+                   "Buurman {} heeft gelijk.", "Wethouder {} moet luisteren.",
+                   "{} heeft dit al eens voorgesteld."),
     "adres": ("Ik woon op {}.", "Op {} is het druk.", "Bij ons aan de {} is het gevaarlijk."),
     "postcode": ("Mijn postcode is {}.", "Wij wonen op {} en zien het elke dag."),
     "telefoon": ("Bel me op {}.", "Mijn nummer: {}"),
