@@ -1,4 +1,4 @@
-"""Statements by red-dwarf, with Polis' groups of real conversations; Faker's people, masked: `make oracle`."""
+"""Statements judged by red-dwarf, on real conversations; masking by the people of Faker; `make oracle`."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_masking_finds_what_was_planted(find: Finder, seed: int) -> None:
     assert {kind: found[kind] for kind in COMPLETE} == dict.fromkeys(COMPLETE, 1.0)
     assert found["naam"] >= 0.93
     # Measured, no promise: surnames alone look like words, house numbers stand beside unknown streets.
-    print({kind: round(found[kind], 2) for kind in ("achternaam", "adres")})
+    print({kind: round(found[kind], 2) for kind in ("naam", "achternaam", "adres")})
 
 
 @pytest.mark.parametrize(
