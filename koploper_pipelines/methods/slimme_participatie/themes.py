@@ -21,6 +21,7 @@ import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
 
 REST = "overig_onzeker"
 MIN_CHECKED = 200
@@ -63,12 +64,14 @@ def classify(
     if not texts:
         return pd.DataFrame({"thema": pd.Series(dtype="str"), "voorsprong": pd.Series(dtype="float64")})
     regression = LogisticRegression(C=10.0, max_iter=1000)
-    if embedding is None:
-        grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, lowercase=True)
-        model = make_pipeline(grams, regression).fit(examples, themes)
-        probability = model.predict_proba(texts)
-    else:
-        probability = regression.fit(embedding(examples), themes).predict_proba(embedding(texts))
+    # On so few examples threads cost more than they bring.
+    with threadpool_limits(1):
+        if embedding is None:
+            grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, lowercase=True)
+            model = make_pipeline(grams, regression).fit(examples, themes)
+            probability = model.predict_proba(texts)
+        else:
+            probability = regression.fit(embedding(examples), themes).predict_proba(embedding(texts))
     ranked = np.sort(probability, axis=1)
     lead = ranked[:, -1] - ranked[:, -2]
     best = regression.classes_[probability.argmax(axis=1)]
