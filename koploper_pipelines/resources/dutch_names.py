@@ -107,9 +107,10 @@ def names_and_addresses() -> Callable[[str], list[tuple[int, int, str]]]:
     if not trees.is_dir():
         # In a process of its own: building takes more than a gigabyte.
         subprocess.run([sys.executable, "-m", __name__], check=True)
-    with _import_undone():
+    with _imports_undone():
         from deduce import Deduce
-    deduce = Deduce(load_base_config=False, config=_configuration(), cache_path=trees)
+
+        deduce = Deduce(load_base_config=False, config=_configuration(), cache_path=trees)
 
     def find(text: str) -> list[tuple[int, int, str]]:
         return list(_counting(text, deduce.deidentify(text).annotations))
@@ -118,8 +119,8 @@ def names_and_addresses() -> Callable[[str], list[tuple[int, int, str]]]:
 
 
 @contextmanager
-def _import_undone() -> Iterator[None]:
-    """For deduce's import, which takes over the program's logging, at level DEBUG, and its warnings."""
+def _imports_undone() -> Iterator[None]:
+    """For deduce, whose imports, also at its start, take over the logging (at DEBUG) and the warnings."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     try:
@@ -153,7 +154,7 @@ def build() -> None:
     trees = _trees()
     if trees.is_dir():
         return
-    with _import_undone():
+    with _imports_undone():
         from deduce import Deduce
         from deduce.lookup_structs import cache_lookup_structs
     with tempfile.TemporaryDirectory(dir=trees.parent, prefix=f"{trees.name}.") as scratch:

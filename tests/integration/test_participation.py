@@ -566,6 +566,21 @@ def test_strange_texts_go_to_quarantine_and_their_votes_count(platform: Platform
     assert len(toolbox.lake_table(platform, VOTES)) == 15
 
 
+def test_without_text_no_list_of_names_is_loaded(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    from koploper_pipelines.resources import dutch_names
+
+    loaded = []
+    monkeypatch.setattr(dutch_names, "names_and_addresses", lambda: (loaded.append(1), lambda _: [])[1])
+    texts = "slimme_participatie/cleaned/teksten"
+    put(platform, "leeg", {"ideeen.csv": "idee,tekst\n1,\n2,\n"})
+    make(platform, RAW, texts)
+    assert loaded == []
+    assert toolbox.quarantine(platform, texts)["reden"].tolist() == ["leeg", "leeg"]
+    put(platform, "vol", {"ideeen.csv": "idee,tekst\n1,Meer bomen in de straat\n"})
+    make(platform, RAW, texts)
+    assert loaded == [1]
+
+
 def test_lists_that_are_none_are_refused(platform: Platform) -> None:
     (inbox(platform) / "themas.yaml").write_text("themas:\n  a: [een]\n  b: [twee]\n", encoding="utf-8")
     (inbox(platform) / "bevolking.csv").write_text("Geslacht;Leeftijd\nMannen;1\n", encoding="utf-8")

@@ -1,5 +1,7 @@
 """Masking, readable text, language, themes and who took part."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 
 from koploper_pipelines.methods.slimme_participatie import reach, texts, themes
-from koploper_pipelines.resources.dutch_names import names_and_addresses
+from koploper_pipelines.resources.dutch_names import names_and_addresses, without_repeats
 from koploper_pipelines.resources.languages import language
 from koploper_pipelines.simulation.slimme_participatie import words
 
@@ -85,6 +87,48 @@ def test_a_name_goes_on_behind_what_the_list_knows() -> None:
     masked = texts.mask("Idee van Jayson van den Spier-Moet, bedankt", knows)
     assert masked.text == "Idee van [NAAM], bedankt"
     assert masked.found == {"naam": 1}
+
+
+def test_loading_the_lists_leaves_logging_and_warnings_as_they_were() -> None:
+    """In a fresh process, since modules are imported once."""
+    code = (
+        "import logging, warnings; before = list(warnings.filters), logging.getLogger().level;"
+        "from koploper_pipelines.resources.dutch_names import names_and_addresses;"
+        "assert names_and_addresses()('Ik ben Jan Jansen.');"
+        "assert (list(warnings.filters), logging.getLogger().level) == before;"
+        "assert not logging.getLogger().handlers"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_search_trees_without_repeats_find_the_same() -> None:
+    from docdeid.ds import LookupTrie
+    from docdeid.str import LowercaseString
+
+    rng = np.random.default_rng(6)
+    drawn = ["".join(rng.choice(list("abcde"), rng.integers(1, 6))) for _ in range(600)]
+    items, others = set(drawn[:300]), set(drawn[300:]) - set(drawn[:300])
+
+    def tree(entries: Any, pipeline: Any = None) -> Any:
+        made = LookupTrie(matching_pipeline=pipeline)
+        for entry in entries:
+            made.add_item(list(entry))
+        return made
+
+    def nodes(node: Any) -> list[Any]:
+        return [node, *(n for child in node.children.values() for n in nodes(child))]
+
+    known: dict[Any, Any] = {}
+    small, folding = tree(items), tree([("x",)], [LowercaseString()])
+    number = len(nodes(small))
+    small, folding = (without_repeats(t, known) for t in (small, folding))
+    assert len({id(n) for n in nodes(small)}) < number / 2
+    assert all(list(i) in small for i in items)
+    assert not any(list(i) in small for i in others)
+    assert small.longest_matching_prefix([*next(iter(items)), "z"]) is not None
+    # One that folds capitals stays another than one that does not.
+    assert ["X"] in folding
+    assert ["X"] not in without_repeats(tree([("x",)]), known)
 
 
 def test_clean_sentences_are_left_alone(find: Finder) -> None:
