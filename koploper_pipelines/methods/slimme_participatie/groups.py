@@ -18,6 +18,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.spatial.distance import cdist
 from scipy.special import ndtri
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
@@ -236,7 +237,7 @@ def _best_kmeans(
     different = len(np.unique(points.round(9), axis=0))
     most = min(different, len(points) - 1)
     sample = _sample(len(points), seed)
-    distance = _distances(points[sample])
+    distance = cdist(points[sample], points[sample])
     best: tuple[float, Integers, int] | None = None
     for number in (n for n in numbers if n <= most):
         labels = _kmeans(points, number, starts, seed)
@@ -269,13 +270,7 @@ def silhouette(points: Floats, labels: Integers) -> float:
         points: shape (points, 2).
         labels: group of each, shape (points,).
     """
-    return _silhouette(_distances(points), labels)
-
-
-def _distances(points: Floats) -> Floats:
-    x, y = points[:, 0], points[:, 1]
-    distance: Floats = np.sqrt((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2)
-    return distance
+    return _silhouette(cdist(points, points), labels)
 
 
 def _silhouette(distance: Floats, labels: Integers) -> float:
