@@ -157,6 +157,18 @@ def test_no_participant_is_published(real_night: Any) -> None:
         assert not any(people & set(rows[c].dropna().astype("str")) for c in rows.columns), name
 
 
+def test_without_a_population_nothing_is_compared_with_it(real_night: Any) -> None:
+    _, published, _ = real_night
+    rows = published["participatie_representativiteit"]
+    assert set(rows["gesprek"]) == set(REAL)
+    for figure in ("verhouding_uitersten", "effectieve_omvang"):
+        assert rows[figure].isna().all()
+        assert set(rows[f"{figure}_status"]) == {"niet_beschikbaar"}
+    assert rows["index_bevolking"].isna().all()
+    weighted = published["participatie_stellingen"]
+    assert set(weighted["eens_gewogen_pct_status"]) == {"niet_beschikbaar"}
+
+
 def test_a_delivery_that_landed_is_not_landed_again(real_night: Any) -> None:
     platform, _, real_data = real_night
     before = toolbox.versions(platform)
