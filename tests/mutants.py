@@ -68,6 +68,9 @@ RELEASE, RAW = "assets/publicatie/release.py", "assets/snuffelfiets/raw/metingen
 SHOWN, SHOWN_MONTHS = "assets/snuffelfiets/published/shared.py", "assets/snuffelfiets/published/overview.py"
 METHOD_CLEANING, METHOD_PASSAGES = "methods/snuffelfiets/cleaning.py", "methods/snuffelfiets/passages.py"
 DISCLOSURE, INTERVALS = "methods/disclosure.py", "methods/intervals.py"
+PARTICIPATION = "methods/slimme_participatie"
+MASKED = "unit/test_participation_texts.py::"
+CHECKED = MASKED + "test_shares_need_enough_checks"
 
 MUTANTS = (
     # -- The gate: what is refused, set aside or held back.
@@ -591,6 +594,85 @@ MUTANTS = (
         'f"foutcode & {ERROR_BIT_PM_READ} <> 0"',
         'f"foutcode = {ERROR_BIT_PM_READ}"',
         CLEANING + "test_error_code_is_read_bit_by_bit",
+    ),
+    # -- Slimme Participatie: what is called a group, a difference, a checked share or a name.
+    Mutant(
+        "one_axis",
+        f"{PARTICIPATION}/groups.py",
+        "elif not observed > limits[1]:",
+        "elif False:",
+        "unit/test_participation_groups.py::test_stability_alone_is_fooled_by_one_axis",
+    ),
+    Mutant(
+        "held_out_votes",
+        f"{PARTICIPATION}/statements.py",
+        "votes.on(~inside)",
+        "votes",
+        "unit/test_participation_statements.py::test_noise_shows_nothing_distinctive_on_held_out_votes",
+    ),
+    Mutant(
+        "flipped_sign",
+        f"{PARTICIPATION}/contributions.py",
+        "THEN -1 ELSE 1 END AS teken",
+        "THEN 1 ELSE 1 END AS teken",
+        "integration/test_participation_exports.py::test_votes_are_the_matrix_in_every_cell[server]",
+    ),
+    Mutant(
+        "enough_checked",
+        f"{PARTICIPATION}/themes.py",
+        "if len(checked) < MIN_CHECKED:",
+        "if False:",
+        CHECKED + "[199-1.0-False]",
+    ),
+    Mutant(
+        "accuracy_of_checked",
+        f"{PARTICIPATION}/themes.py",
+        ">= MIN_ACCURACY",
+        ">= 0",
+        CHECKED + "[200-0.69-False]",
+    ),
+    Mutant(
+        "only_the_sample",
+        "assets/slimme_participatie/indicators.py",
+        '["gecontroleerd_thema"].where(rows["is_steekproef"])',
+        '["gecontroleerd_thema"]',
+        "integration/test_participation_themes.py::test_shares_appear_when_enough_of_the_sample_is_checked",
+    ),
+    Mutant(
+        "shares_unchecked",
+        "assets/slimme_participatie/published.py",
+        "if not (closed and themes.may_be_published(checked)):",
+        "if not closed:",
+        "integration/test_participation_themes.py"
+        "::test_a_classifier_that_people_disagree_with_publishes_nothing",
+    ),
+    Mutant(
+        "names_that_go_on",
+        f"{PARTICIPATION}/personal.py",
+        'if kind == "naam" else None',
+        "if False else None",
+        MASKED + "test_a_name_goes_on_behind_what_the_list_knows",
+    ),
+    Mutant(
+        "dates_are_no_telephones",
+        f"{PARTICIPATION}/personal.py",
+        "if not _A_DATE.match(text, match.start):",
+        "if True:",
+        MASKED + "test_clean_sentences_are_left_alone",
+    ),
+    Mutant(
+        "words_are_no_names",
+        "resources/dutch_names.py",
+        "return starts_sentence and text[start:end].lower() in WORDS",
+        "return False",
+        MASKED + "test_clean_sentences_are_left_alone",
+    ),
+    Mutant(
+        "lists_only_with_text",
+        "assets/slimme_participatie/cleaned.py",
+        "if len(said):",
+        "if True:",
+        "integration/test_participation.py::test_without_text_no_list_of_names_is_loaded",
     ),
 )
 

@@ -78,11 +78,10 @@ class Platform:
 
     def plan(self) -> Plan:
         """The work list as of now."""
-        prints = {
-            t.path: fingerprint(t.settings().fingerprint())
-            for t in self.tables.values()
-            if t.settings is not None
-        }
+        chosen = {t.path: t.settings for t in self.tables.values() if t.settings is not None}
+        # Read from the environment once an experiment, not once a table.
+        said = {kind: fingerprint(kind().fingerprint()) for kind in set(chosen.values())}
+        prints = {path: said[kind] for path, kind in chosen.items()}
         also = {t.path: partial(t.also, self) for t in self.tables.values() if t.also is not None}
         return Plan(self.tables, self.lake, prints, also, self.first_open_month)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from koploper_pipelines.settings import Settings
 READABLE = (".csv", ".xlsx", ".yaml", ".yml")
 MAX_UNPACKED = 2 << 30
 """Bytes that a ZIP may hold unpacked."""
+ROWS_AT_ONCE = 500
 MAX_FIELD = 16 << 20
 """Characters of one value; longer ones are a quote that is missing."""
 
@@ -140,8 +142,10 @@ def _hash(file: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def read_rows(file: Path, name: str) -> Iterator[list[str]]:
+def read_rows(file: Path, name: str, delimiter: str | None = None) -> Iterator[list[str]]:
     """Rows of a CSV file as text, the header first; `,` or `;`, quoted values may hold line breaks.
+
+    Which of the two is told by the header, unless it is given.
 
     Raises SchemaMismatch with the row when it is no proper CSV or a row has another number of fields than
     the header; never quotes a row.
@@ -150,7 +154,7 @@ def read_rows(file: Path, name: str) -> Iterator[list[str]]:
     with file.open(encoding="utf-8-sig", newline="") as source:
         first = source.readline()
         source.seek(0)
-        delimiter = ";" if first.count(";") > first.count(",") else ","
+        delimiter = delimiter or (";" if first.count(";") > first.count(",") else ",")
         rows = csv.reader(source, delimiter=delimiter, strict=True)
         number = 0
         try:
@@ -171,6 +175,16 @@ def read_rows(file: Path, name: str) -> Iterator[list[str]]:
                 f"{name}: row {number + 1} (line {rows.line_num}) cannot be read as CSV ({error}), expected"
                 " quotes that are closed"
             ) from error
+
+
+def as_columns(rows: Iterator[list[str]], header: Sequence[str]) -> dict[str, list[str]]:
+    """The columns of rows by the names in a header, in which each stands once."""
+    columns: dict[str, list[str]] = {name: [] for name in header}
+    # Some at a time: short lists that live by the million keep the garbage collector busier than the reader.
+    while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
+        for column, values in zip(columns.values(), zip(*some, strict=True), strict=True):
+            column.extend(values)
+    return columns
 
 
 def check_header(header: Sequence[str], name: str, needed: Sequence[str], known: Sequence[str]) -> None:

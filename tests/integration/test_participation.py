@@ -157,6 +157,18 @@ def test_no_participant_is_published(real_night: Any) -> None:
         assert not any(people & set(rows[c].dropna().astype("str")) for c in rows.columns), name
 
 
+def test_without_a_population_nothing_is_compared_with_it(real_night: Any) -> None:
+    _, published, _ = real_night
+    rows = published["participatie_representativiteit"]
+    assert set(rows["gesprek"]) == set(REAL)
+    for figure in ("verhouding_uitersten", "effectieve_omvang"):
+        assert rows[figure].isna().all()
+        assert set(rows[f"{figure}_status"]) == {"niet_beschikbaar"}
+    assert rows["index_bevolking"].isna().all()
+    weighted = published["participatie_stellingen"]
+    assert set(weighted["eens_gewogen_pct_status"]) == {"niet_beschikbaar"}
+
+
 def test_a_delivery_that_landed_is_not_landed_again(real_night: Any) -> None:
     platform, _, real_data = real_night
     before = toolbox.versions(platform)
@@ -564,6 +576,21 @@ def test_strange_texts_go_to_quarantine_and_their_votes_count(platform: Platform
     assert reasons == {"1": "formule", "2": "actieve_html", "3": "stuurtekens", "4": "te_lang"}
     assert "tekst" not in aside.columns
     assert len(toolbox.lake_table(platform, VOTES)) == 15
+
+
+def test_without_text_no_list_of_names_is_loaded(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    from koploper_pipelines.resources import dutch_names
+
+    loaded = []
+    monkeypatch.setattr(dutch_names, "names_and_addresses", lambda: (loaded.append(1), lambda _: [])[1])
+    texts = "slimme_participatie/cleaned/teksten"
+    put(platform, "leeg", {"ideeen.csv": "idee,tekst\n1,\n2,\n"})
+    make(platform, RAW, texts)
+    assert loaded == []
+    assert toolbox.quarantine(platform, texts)["reden"].tolist() == ["leeg", "leeg"]
+    put(platform, "vol", {"ideeen.csv": "idee,tekst\n1,Meer bomen in de straat\n"})
+    make(platform, RAW, texts)
+    assert loaded == [1]
 
 
 def test_lists_that_are_none_are_refused(platform: Platform) -> None:

@@ -132,6 +132,7 @@ def test_worlds_without_groups_yield_none(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["as", "toeval"])
 def test_worlds_without_groups_yield_few(tmp_path: Path, kind: str) -> None:
     found, _ = outcomes(tmp_path, kind, 100)
+    print(f"100 worlds of {kind}: {dict(found)}")
     assert found["groepen"] <= 10
 
 

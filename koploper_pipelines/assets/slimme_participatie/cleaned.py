@@ -157,25 +157,26 @@ def _masked(said: pd.Series, is_title: pd.Series) -> pd.DataFrame:
     import pandas as pd
 
     from koploper_pipelines.methods.slimme_participatie import texts
+    from koploper_pipelines.methods.slimme_participatie.personal import KINDS
 
     made: list[dict[str, object]] = []
     if len(said):
-        # Only where there is text: loading the lists of names takes seconds.
+        # Only where there is text: without it the lists of names are not loaded.
         from koploper_pipelines.resources.dutch_names import names_and_addresses
         from koploper_pipelines.resources.languages import language
 
-        with names_and_addresses() as find:
-            for text, keeps_names in zip(said, is_title, strict=True):
-                readable = texts.readable(text)
-                masked = texts.mask(readable, (lambda _: ()) if keeps_names else find)
-                made.append({"tekst": masked.text, "taal": language(readable), **masked.found})
-    columns = ["tekst", "taal", *texts.KINDS]
+        find = names_and_addresses()
+        for text, keeps_names in zip(said, is_title, strict=True):
+            readable = texts.readable(text)
+            masked = texts.mask(readable, (lambda _: ()) if keeps_names else find)
+            made.append({"tekst": masked.text, "taal": language(readable), **masked.found})
+    columns = ["tekst", "taal", *KINDS]
     frame = pd.DataFrame(made, columns=columns)
-    counts = {k: frame[k].fillna(0).astype("int64") for k in texts.KINDS}
+    counts = {k: frame[k].fillna(0).astype("int64") for k in KINDS}
     return (
         frame.assign(**counts)
         .astype({"tekst": "str", "taal": "str"})
-        .rename(columns={k: f"aantal_{k}" for k in texts.KINDS})
+        .rename(columns={k: f"aantal_{k}" for k in KINDS})
     )
 
 

@@ -107,7 +107,7 @@ def _controls(step: Step) -> dict[str, dict[str, float | None]]:
     """Per conversation how the votes compare with the platform's own matrix and counts of agreement.
 
     Polis counts every event, repeats too, where this chain counts the last vote: so all readable events are
-    counted here, also those that were set aside.
+    counted here, also those that were set aside. Where only the matrix was exported no event is known.
     """
     from koploper_pipelines.methods.slimme_participatie import contributions
 
@@ -115,6 +115,7 @@ def _controls(step: Step) -> dict[str, dict[str, float | None]]:
     raw.filter("soort = 'matrixcel'").project(
         f"gesprek, deelnemer, item AS stelling_id, {contributions.VOTE} AS cel"
     ).create("cellen")
+    raw.filter("soort = 'stem'").project("gesprek").distinct().create("met_logboek")
     step.read(STATEMENTS).create_view("bekende")
     step.read(VOTES).create_view("geteld")
     step.quarantine(VOTES).project(
@@ -125,7 +126,7 @@ def _controls(step: Step) -> dict[str, dict[str, float | None]]:
         WITH laatste AS (
             SELECT gesprek, deelnemer, stelling_id, stem FROM geteld UNION ALL
             SELECT gesprek, deelnemer, stelling_id, stem FROM terzijde
-            WHERE reden = 'stelling_afgewezen'
+            WHERE reden IN ('stelling_afgewezen', 'stelling_onbekend')
         ),
         tekens AS (
             SELECT c.gesprek,
@@ -153,13 +154,14 @@ def _controls(step: Step) -> dict[str, dict[str, float | None]]:
             WHERE s.platform_eens IS NOT NULL GROUP BY gesprek
         ),
         redenen AS (
-            SELECT gesprek, count(*) FILTER (WHERE reden = 'herhaald') AS herhaald,
+            SELECT l.gesprek, count(*) FILTER (WHERE reden = 'herhaald') AS herhaald,
                 count(*) FILTER (WHERE reden = 'gewijzigd') AS gewijzigd
-            FROM terzijde GROUP BY gesprek
+            FROM met_logboek l LEFT JOIN terzijde USING (gesprek) GROUP BY l.gesprek
         )
-        SELECT g.gesprek, m.n, e.n, coalesce(r.herhaald, 0), coalesce(r.gewijzigd, 0)
+        SELECT g.gesprek, m.n, e.n, r.herhaald, r.gewijzigd
         FROM (SELECT DISTINCT gesprek FROM gebeurtenissen) g LEFT JOIN matrix m USING (gesprek)
-        LEFT JOIN eens e USING (gesprek) LEFT JOIN redenen r USING (gesprek)
+        LEFT JOIN eens e ON e.gesprek = g.gesprek AND g.gesprek IN (FROM met_logboek)
+        LEFT JOIN redenen r ON r.gesprek = g.gesprek
     """).fetchall()
     names = (
         "afwijkende_matrixcellen",

@@ -51,38 +51,53 @@ class Conversation:
 def conversations(step: Step) -> Iterator[Conversation]:
     """The conversations in hand that have votes, one by one."""
     import numpy as np
-    import pandas as pd
 
     from koploper_pipelines.methods.slimme_participatie.groups import Votes
 
-    votes = (
-        step.read(VOTES)
-        .project("gesprek, deelnemer, stelling_id, stem, coalesce(epoch(gestemd_op), 0)::BIGINT AS s")
-        .df()
+    for name, table in (("gestemd", VOTES), ("mensen", PARTICIPANTS), ("gesteld", STATEMENTS)):
+        step.read(table).create_view(name)
+    # Numbered where the votes are: half a million names as text take longer than the grouping itself.
+    place = "row_number() OVER (PARTITION BY gesprek ORDER BY {}) - 1 AS plaats"
+    # Statements in the order of their numbers, as Polis goes through them; any other name after those.
+    in_order = "TRY_CAST(stelling_id AS BIGINT) NULLS LAST, stelling_id"
+    people = step.con.sql(f"""
+        SELECT *, aantal_stemmen + aantal_stemmen_op_afgewezen AS uitgebracht, {place.format("deelnemer")}
+        FROM mensen WHERE uitgebracht > 0 ORDER BY gesprek, deelnemer
+    """)
+    kept = step.con.sql(f"""
+        SELECT gesprek, stelling_id, {place.format(in_order)}
+        FROM gesteld WHERE moderatie <> 'afgewezen' ORDER BY gesprek, {in_order}
+    """)
+    # One after the other, lest all pairs of person and statement are made first.
+    votes = step.con.sql("""
+        WITH van_wie AS MATERIALIZED (
+            SELECT gesprek, plaats AS wie, stelling_id, stem, coalesce(epoch(gestemd_op), 0)::BIGINT AS s
+            FROM gestemd JOIN people USING (gesprek, deelnemer)
+        )
+        SELECT gesprek, wie, plaats AS wat, stem, s FROM van_wie JOIN kept USING (gesprek, stelling_id)
+        ORDER BY gesprek, wie, wat
+    """).df()
+    rejected = step.con.sql(
+        "SELECT gesprek, count(*) FILTER (WHERE moderatie = 'afgewezen') FROM gesteld GROUP BY gesprek"
     )
-    people = step.read(PARTICIPANTS).df()
-    statements = step.read(STATEMENTS).project("gesprek, stelling_id, moderatie").df()
+    rejections = dict(rejected.fetchall())
+    everyone, listed = people.df(), kept.df()
     for name, cast in votes.groupby("gesprek", sort=True):
-        own = people[people["gesprek"] == name]
-        own = own[own["aantal_stemmen"] + own["aantal_stemmen_op_afgewezen"] > 0]
-        own = own.sort_values("deelnemer", ignore_index=True)
-        listed = statements[statements["gesprek"] == name]
-        rejected = int((listed["moderatie"] == "afgewezen").sum())
-        kept = np.sort(listed.loc[listed["moderatie"] != "afgewezen", "stelling_id"].to_numpy(dtype=object))
-        cast = cast.sort_values(["deelnemer", "stelling_id"])
+        own = everyone[everyone["gesprek"] == name].reset_index(drop=True)
+        statements = listed.loc[listed["gesprek"] == name, "stelling_id"].to_numpy(dtype=object)
         yield Conversation(
             str(name),
             Votes(
-                pd.Index(own["deelnemer"]).get_indexer(cast["deelnemer"]).astype(np.int64),
-                pd.Index(kept).get_indexer(cast["stelling_id"]).astype(np.int64),
+                cast["wie"].to_numpy(dtype=np.int64),
+                cast["wat"].to_numpy(dtype=np.int64),
                 cast["stem"].to_numpy(dtype=float),
                 len(own),
-                len(kept),
-                rejected,
-                (own["aantal_stemmen"] + own["aantal_stemmen_op_afgewezen"]).to_numpy(dtype=np.int64),
+                len(statements),
+                rejections[name],
+                own["uitgebracht"].to_numpy(dtype=np.int64),
             ),
             own,
-            kept,
+            statements,
             cast["s"].to_numpy(dtype=np.int64),
         )
 

@@ -88,8 +88,8 @@ def votes(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckd
     """Every vote with the reason why it is set aside (NULL: it is the last of its person on its statement).
 
     Where an export has no log of votes, the cells of its matrix are the votes. Some versions of Polis export
-    agreement as -1: when the participants' own counts of agreement fit the -1 better than the 1, the
-    conversation is turned around.
+    agreement as -1: when the counts of agreement that the platform gives (of each participant and of each
+    statement) fit the -1 better than the 1, the conversation is turned around.
 
     Args:
         con: the connection of the rows.
@@ -98,26 +98,28 @@ def votes(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckd
     Returns:
         Place, participant, ``item``, ``tijd`` and ``waarde`` of raw, plus
         ``stem`` (1, 0, -1), ``op`` (moment, NULL where none was exported),
-        ``oordeel`` of the statement, ``is_laatste`` (the last of its person on it, also when it was
-        rejected), ``reden`` and ``toelichting``.
+        ``oordeel`` of the statement, ``reden`` and ``toelichting``.
     """
     statements(con, raw).filter("reden IS NULL").project("gesprek, stelling_id, oordeel").create(
         "bekende_stellingen"
     )
     events(con, raw).create("gebeurtenissen")
-    raw.filter("soort = 'deelnemer' AND TRY_CAST(eens AS BIGINT) IS NOT NULL").project(
-        "gesprek, deelnemer, eens"
-    ).create("deelnemers_met_telling")
+    raw.filter("soort IN ('deelnemer', 'stelling') AND TRY_CAST(eens AS BIGINT) IS NOT NULL").project(
+        "gesprek, soort, coalesce(CASE soort WHEN 'stelling' THEN trim(item) END, deelnemer) AS van,"
+        " eens::BIGINT AS eens"
+    ).create("gegeven_tellingen")
     return con.sql(f"""
         WITH tellingen AS (
-            SELECT gesprek, deelnemer, sum(stem = 1) AS plus, sum(stem = -1) AS min FROM (
-                SELECT DISTINCT gesprek, deelnemer, item, stem FROM gebeurtenissen
-            ) GROUP BY ALL
+            SELECT gesprek, 'deelnemer' AS soort, deelnemer AS van,
+                sum(stem = 1) AS plus, sum(stem = -1) AS min
+            FROM (SELECT DISTINCT gesprek, deelnemer, item, stem FROM gebeurtenissen) GROUP BY ALL
+            UNION ALL
+            SELECT gesprek, 'stelling', trim(item) AS van, sum(stem = 1), sum(stem = -1)
+            FROM gebeurtenissen GROUP BY ALL
         ),
         tekens AS (
-            SELECT p.gesprek, CASE WHEN sum(abs(p.eens::BIGINT - t.plus)) > sum(abs(p.eens::BIGINT - t.min))
-                THEN -1 ELSE 1 END AS teken
-            FROM deelnemers_met_telling p JOIN tellingen t USING (gesprek, deelnemer) GROUP BY p.gesprek
+            SELECT gesprek, CASE WHEN sum(abs(eens - plus)) > sum(abs(eens - min)) THEN -1 ELSE 1 END AS teken
+            FROM gegeven_tellingen JOIN tellingen USING (gesprek, soort, van) GROUP BY gesprek
         ),
         gelezen AS (
             SELECT g.* REPLACE (stem * coalesce(teken, 1) AS stem), b.oordeel,
@@ -128,7 +130,6 @@ def votes(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckd
         beoordeeld AS (
             SELECT *, CASE WHEN stem IS NULL THEN 'stem_onleesbaar'
                 WHEN deelnemer IS NULL THEN 'deelnemer_onbekend'
-                WHEN NOT is_bekend THEN 'stelling_onbekend'
                 WHEN tijd IS NOT NULL AND NOT coalesce(
                     op BETWEEN {_FIRST_MOMENT} AND geland_op + INTERVAL 1 DAY, FALSE) THEN 'tijd_onmogelijk'
                 WHEN row_number() OVER (PARTITION BY gesprek, deelnemer, item, tijd, stem ORDER BY rij) > 1
@@ -143,10 +144,10 @@ def votes(con: duckdb.DuckDBPyConnection, raw: duckdb.DuckDBPyRelation) -> duckd
             FROM beoordeeld
         )
         SELECT * EXCLUDE (eerste_reden, volgende, is_bekend),
-            eerste_reden IS NULL AND volgende IS NULL AS is_laatste,
             CASE WHEN eerste_reden IS NOT NULL THEN eerste_reden
                 WHEN volgende = stem THEN 'herhaald'
                 WHEN volgende IS NOT NULL THEN 'gewijzigd'
+                WHEN NOT is_bekend THEN 'stelling_onbekend'
                 WHEN oordeel = 'afgewezen' THEN 'stelling_afgewezen'
             END AS reden,
             'rij ' || rij || ' van ' || bestand AS toelichting

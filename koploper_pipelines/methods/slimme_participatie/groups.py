@@ -18,6 +18,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.spatial.distance import cdist
 from scipy.special import ndtri
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
@@ -34,6 +35,8 @@ SILHOUETTE_SAMPLE = 1_000
 JUDGED = 1_000
 """Participants on whom groups are judged: a random part of them where there are more."""
 STARTS_OF_A_CHECK = 3
+DENSE = 100
+"""Statements or participants up to which all components at once take less time than the first two."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +176,9 @@ def opinion_groups(votes: Votes, rules: GroupRules, *, number: int | None = None
     point = np.full((votes.participants, 2), np.nan)
     found = None
     if placed.sum() >= 3:
-        point[placed] = projection(votes)[placed]
         tried = range(2, rules.max_groups + 1) if number is None else [number]
         with _one_thread():
+            point[placed] = projection(votes)[placed]
             found = _best_kmeans(point[placed], tried, rules.starts, rules.seed)
     if found is None:
         return Grouping(label, point, float("nan"), 0)
@@ -212,7 +215,7 @@ def projection(votes: Votes) -> Floats:
 
 def _two_components(centred: sparse.csr_matrix) -> Floats:
     """U·S of the first two singular vectors, with the sign that makes the largest score positive."""
-    if min(centred.shape) <= 3:
+    if min(centred.shape) <= DENSE:
         u, s, _ = np.linalg.svd(centred.toarray(), full_matrices=False)
         scores = np.zeros((centred.shape[0], 2))
         scores[:, : min(2, len(s))] = (u * s)[:, :2]
@@ -234,10 +237,11 @@ def _best_kmeans(
     different = len(np.unique(points.round(9), axis=0))
     most = min(different, len(points) - 1)
     sample = _sample(len(points), seed)
+    distance = cdist(points[sample], points[sample])
     best: tuple[float, Integers, int] | None = None
     for number in (n for n in numbers if n <= most):
         labels = _kmeans(points, number, starts, seed)
-        value = silhouette(points[sample], labels[sample])
+        value = _silhouette(distance, labels[sample])
         if best is None or value > best[0]:
             best = value, labels, number
     return best
@@ -266,15 +270,17 @@ def silhouette(points: Floats, labels: Integers) -> float:
         points: shape (points, 2).
         labels: group of each, shape (points,).
     """
+    return _silhouette(cdist(points, points), labels)
+
+
+def _silhouette(distance: Floats, labels: Integers) -> float:
     groups, own = np.unique(labels, return_inverse=True)
     if len(groups) < 2:
         return -1.0
-    x, y = points[:, 0], points[:, 1]
-    distance = np.sqrt((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2)
     member = np.eye(len(groups))[own]
     size = member.sum(axis=0)
     total = distance @ member
-    rows = np.arange(len(points))
+    rows = np.arange(len(labels))
     own_size = size[own]
     within = total[rows, own] / np.maximum(own_size - 1, 1)
     other = total / size

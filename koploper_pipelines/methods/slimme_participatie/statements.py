@@ -145,13 +145,13 @@ def representative(counts: GroupCounts, most: int = 5) -> pd.DataFrame:
 
     A side (agree or disagree) represents a group when its share differs from one half and from the share
     outside the group, both at 90% one-sided; ranked by ratio · test of the ratio · share · test of the share.
-    A group of which no statement qualifies gets the one with the highest such product, or none where nobody
-    in it voted.
+    In front comes what the group agrees with best, also when that is no difference. Without any of these it
+    is the statement whose share differs most from the others'; none where nobody in the group voted.
 
     The groups were made of the same votes, so this describes them and proves nothing (see ``held_out``).
 
     Args:
-        counts: votes of each group.
+        counts: votes of each group, on statements in the order of their numbers (it decides between equals).
         most: statements chosen for each group.
 
     Returns:
@@ -161,32 +161,71 @@ def representative(counts: GroupCounts, most: int = 5) -> pd.DataFrame:
     rows: list[tuple[int, int, int, float, int]] = []
     for group in range(len(counts.seen)):
         seen, seen_out = counts.seen[group], counts.seen.sum(axis=0) - counts.seen[group]
-        sides = [
+        if not seen.any():
+            continue
+        agree, disagree = (
             _side(n[group], seen, n.sum(axis=0) - n[group], seen_out) for n in (counts.agree, counts.disagree)
-        ]
-        stronger = np.where(sides[0][0] >= sides[1][0], 0, 1)
-        columns = np.arange(len(seen))
-        product = np.stack([s[0] for s in sides])[stronger, columns]
-        fits = np.stack([s[1] for s in sides])[stronger, columns]
-        ranked = np.argsort(-np.where(fits, product, -np.inf), kind="stable")[:most]
-        ranked = ranked[fits[ranked]]
-        if not len(ranked) and seen.any():
-            ranked = np.array([np.where(seen > 0, product, -np.inf).argmax()])
+        )
+        is_agree = agree.ratio_test > disagree.ratio_test
+        measure = np.where(is_agree, agree.measure, disagree.measure)
+        fits = np.flatnonzero(agree.is_significant | disagree.is_significant)
+        best = _best_agreed(agree, counts.agree[group] + counts.disagree[group] > 0)
+        if best is None and not len(fits):
+            best = int(np.maximum(agree.ratio_test, disagree.ratio_test).argmax())
+        ranked = fits[np.argsort(-measure[fits], kind="stable")]
+        chosen = [*([] if best is None else [best]), *(int(s) for s in ranked if s != best)][:most]
         rows += [
-            (group, int(s), 1 if stronger[s] == 0 else -1, float(product[s]), rank)
-            for rank, s in enumerate(ranked, start=1)
+            (group, s, 1 if is_agree[s] else -1, float(measure[s]), rank)
+            for rank, s in enumerate(chosen, start=1)
         ]
     return pd.DataFrame(rows, columns=["groep", "stelling", "kant", "maat", "rang"])
 
 
-def _side(n_in: Integers, seen_in: Integers, n_out: Integers, seen_out: Integers) -> tuple[Floats, Bools]:
-    """Polis' measure of one side of each statement for one group, and whether both tests hold."""
+@dataclass(frozen=True)
+class _Side:
+    """Polis' figures of one side (agree or disagree) of each statement for one group."""
+
+    share: Floats
+    share_test: Floats
+    ratio: Floats
+    ratio_test: Floats
+
+    @property
+    def measure(self) -> Floats:
+        return self.ratio * self.ratio_test * self.share * self.share_test
+
+    @property
+    def is_significant(self) -> Bools:
+        return (self.share_test > Z_90_ONE_SIDED) & (self.ratio_test > Z_90_ONE_SIDED)
+
+
+def _side(n_in: Integers, seen_in: Integers, n_out: Integers, seen_out: Integers) -> _Side:
     share = (n_in + 1) / (seen_in + 2)
-    ratio = share / ((n_out + 1) / (seen_out + 2))
-    share_test = _one_proportion(n_in, seen_in)
-    ratio_test = _two_proportions(n_in, seen_in, n_out, seen_out)
-    fits = (share_test > Z_90_ONE_SIDED) & (ratio_test > Z_90_ONE_SIDED)
-    return ratio * ratio_test * share * share_test, fits
+    return _Side(
+        share,
+        _one_proportion(n_in, seen_in),
+        share / ((n_out + 1) / (seen_out + 2)),
+        _two_proportions(n_in, seen_in, n_out, seen_out),
+    )
+
+
+def _best_agreed(agree: _Side, has_votes: Bools) -> int | None:
+    """Polis' best statement to agree with, or None (`beats-best-agr?` in repness.clj of compdemocracy/polis).
+
+    One pass over the statements, in which the best so far decides how the next is compared.
+    """
+    share_measure, measure = agree.share * agree.share_test, agree.measure
+    is_good = (agree.share_test > Z_90_ONE_SIDED) | ((agree.ratio > 1) & (agree.share > 0.5))
+    best: int | None = None
+    for s in np.flatnonzero(has_votes):
+        if best is None:
+            is_better = is_good[s]
+        elif agree.ratio[best] > 1:
+            is_better = measure[s] > measure[best]
+        else:
+            is_better = share_measure[s] > share_measure[best]
+        best = int(s) if is_better else best
+    return best
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ inference", Science 382 (2023) 669-674.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
 
 REST = "overig_onzeker"
 MIN_CHECKED = 200
@@ -62,12 +64,14 @@ def classify(
     if not texts:
         return pd.DataFrame({"thema": pd.Series(dtype="str"), "voorsprong": pd.Series(dtype="float64")})
     regression = LogisticRegression(C=10.0, max_iter=1000)
-    if embedding is None:
-        grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, lowercase=True)
-        model = make_pipeline(grams, regression).fit(examples, themes)
-        probability = model.predict_proba(texts)
-    else:
-        probability = regression.fit(embedding(examples), themes).predict_proba(embedding(texts))
+    # On so few examples threads cost more than they bring.
+    with threadpool_limits(1):
+        if embedding is None:
+            grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, lowercase=True)
+            model = make_pipeline(grams, regression).fit(examples, themes)
+            probability = model.predict_proba(texts)
+        else:
+            probability = regression.fit(embedding(examples), themes).predict_proba(embedding(texts))
     ranked = np.sort(probability, axis=1)
     lead = ranked[:, -1] - ranked[:, -2]
     best = regression.classes_[probability.argmax(axis=1)]
@@ -75,10 +79,17 @@ def classify(
 
 
 def sample(ids: Sequence[str], size: int, seed: int) -> list[str]:
-    """A simple random sample of texts to be checked by people; the same for the same texts and seed."""
-    ordered = sorted(ids)
-    chosen = np.random.default_rng(seed).permutation(len(ordered))[:size]
-    return [ordered[i] for i in chosen]
+    """A simple random sample of texts to be checked by people; the same for the same texts and seed.
+
+    Each text has a random number of its own, by its id and the seed; the lowest are drawn. So a text that
+    comes later takes the place of one at most, and what people checked stays of use (bottom-k sampling: Cohen
+    and Kaplan, "Summarizing data using bottom-k sketches", PODC 2007).
+    """
+
+    def number(ident: str) -> bytes:
+        return hashlib.blake2b(ident.encode(), key=str(seed).encode(), digest_size=16).digest()
+
+    return sorted(ids, key=number)[:size]
 
 
 def corrected_shares(predicted: Sequence[str], checked: pd.DataFrame, themes: Sequence[str]) -> pd.DataFrame:

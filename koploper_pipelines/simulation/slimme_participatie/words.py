@@ -144,6 +144,11 @@ CLEAN = (
     "Er wonen 3500 mensen in deze wijk.",
     "Stop met bouwen in de polder.",
     "De hoogte is 12 meter en de breedte 40 meter.",
+    "Op 12-03-2024 en van 01-02-2024 12:30 uur af was er een bijeenkomst.",
+    "Het kost 250.000.000 euro om de weg te verbreden.",
+    "De burgemeester van Utrecht en de wethouder van Mobiliteit moeten luisteren.",
+    "Vergadering 12 mei in het buurthuis, verbetering 2025 is nodig.",
+    "Ik woon in Zeist sinds 2015 en werk in Woerden.",
 )
 """Sentences without personal data, with what looks like it: places, years, amounts, capitals at the start."""
 FIRST = [

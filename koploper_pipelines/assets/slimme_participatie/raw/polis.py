@@ -5,8 +5,9 @@ Columns: compdemocracy/openData, and server/src/routes/export.ts of compdemocrac
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from koploper_pipelines.assets.slimme_participatie.raw.rows import (
@@ -18,18 +19,28 @@ from koploper_pipelines.assets.slimme_participatie.raw.rows import (
     Rows,
 )
 from koploper_pipelines.gates.staging import SchemaMismatch
-from koploper_pipelines.resources.inbox_folders import check_header, read_rows
+from koploper_pipelines.resources.inbox_folders import as_columns, check_header, read_rows
 
 NAME = "polis"
 _FILE = re.compile(
     r"(?:^|[-_.])(participants?-votes|comment-groups|stats-history|votes|comments|summary|xids?)\.csv$", re.I
 )
-VOTES = ("timestamp", "comment-id", "voter-id", "vote")
-COMMENTS = ("timestamp", "comment-id", "author-id", "moderated", "comment-body")
-COUNTS = ("agrees", "disagrees", "passes", "group-informed-consensus")
-PARTICIPANTS = ("participant", "group-id")
+VOTES = {"timestamp": "tijd", "comment-id": "item", "voter-id": "deelnemer", "vote": "waarde"}
+COMMENTS = {"comment-id": "item", "comment-body": "tekst"}
+OFTEN_OF_COMMENTS = {
+    "timestamp": "tijd",
+    "author-id": "deelnemer",
+    "moderated": "moderatie",
+    "agrees": "eens",
+    "disagrees": "oneens",
+    "passes": "neutraal",
+    "group-informed-consensus": "consensus",
+}
+"""What most exports say of a statement; without a judgement of a moderator it is undecided."""
+PARTICIPANTS = {"participant": "deelnemer"}
+OFTEN_OF_PARTICIPANTS = {"group-id": "groep", "n-agree": "eens", "n-disagree": "oneens"}
+IGNORED_OF_VOTES = ("datetime", "important", "importance", "high-priority")
 IGNORED_OF_COMMENTS = (
-    *COUNTS,
     "datetime",
     "is-meta",
     "is-seed",
@@ -49,7 +60,7 @@ IGNORED_OF_COMMENTS = (
     "modified",
     "active",
 )
-IGNORED_OF_PARTICIPANTS = ("xid", "n-comments", "n-votes", "n-agree", "n-disagree", "n-pass")
+IGNORED_OF_PARTICIPANTS = ("xid", "n-comments", "n-votes", "n-pass")
 FACTS = ("topic", "url", "views", "voters", "voters-in-conv", "commenters", "comments", "groups")
 
 
@@ -90,28 +101,28 @@ def read(files: Mapping[str, Path], rows: Rows, where: str) -> list[str]:
 def _votes(file: Path, name: str, part: str, rows: Rows) -> None:
     lines = read_rows(file, name)
     header = _normalised(next(lines))
-    check_header(header, name, VOTES, ("datetime", "important", "importance", "high-priority"))
-    read = list(lines)
-    fields = dict(zip(VOTES, ("tijd", "item", "deelnemer", "waarde"), strict=True))
-    columns: dict[str, list[str | None]] = {
-        f: [line[header.index(c)] for line in read] for c, f in fields.items()
-    }
-    rows.add(part, VOTE, columns | {"deelnemer": [rows.pseudonym(v) for v in columns["deelnemer"]]})
+    check_header(header, name, [*VOTES], IGNORED_OF_VOTES)
+    _add(rows, part, VOTE, as_columns(lines, header), VOTES)
 
 
 def _comments(file: Path, name: str, part: str, rows: Rows) -> None:
     lines = read_rows(file, name)
     header = _normalised(next(lines))
-    check_header(header, name, COMMENTS, IGNORED_OF_COMMENTS)
-    read = list(lines)
-    if not read:
+    check_header(header, name, [*COMMENTS], [*OFTEN_OF_COMMENTS, *IGNORED_OF_COMMENTS])
+    said = as_columns(lines, header)
+    if not said["comment-id"]:
         raise SchemaMismatch(f"{name}: a header and 0 rows, expected at least one statement")
-    fields = dict(zip(COMMENTS, ("tijd", "item", "deelnemer", "moderatie", "tekst"), strict=True))
-    fields |= dict(zip(COUNTS, ("eens", "oneens", "neutraal", "consensus"), strict=True))
-    columns: dict[str, list[str | None]] = {
-        f: [line[header.index(c)] for line in read] for c, f in fields.items() if c in header
-    }
-    rows.add(part, STATEMENT, columns | {"deelnemer": [rows.pseudonym(a) for a in columns["deelnemer"]]})
+    _add(rows, part, STATEMENT, said, COMMENTS | OFTEN_OF_COMMENTS)
+
+
+def _add(
+    rows: Rows, part: str, kind: str, said: Mapping[str, Sequence[str]], fields: Mapping[str, str]
+) -> None:
+    """Add the columns that are fields, with people's numbers as pseudonyms."""
+    columns: dict[str, Sequence[str | None]] = {f: said[c] for c, f in fields.items() if c in said}
+    if "deelnemer" in columns:
+        columns["deelnemer"] = [rows.pseudonym(d) for d in columns["deelnemer"]]
+    rows.add(part, kind, columns)
 
 
 def _participants(file: Path, name: str, part: str, rows: Rows) -> None:
@@ -120,29 +131,31 @@ def _participants(file: Path, name: str, part: str, rows: Rows) -> None:
     header = _normalised(next(lines))
     first = next((i for i, c in enumerate(header) if c.isdigit()), len(header))
     statements = header[first:]
-    check_header([c for c in header if not c.isdigit()], name, PARTICIPANTS, IGNORED_OF_PARTICIPANTS)
+    named = [c for c in header if not c.isdigit()]
+    check_header(named, name, [*PARTICIPANTS], [*OFTEN_OF_PARTICIPANTS, *IGNORED_OF_PARTICIPANTS])
     if not all(c.isdigit() for c in statements):
         raise SchemaMismatch(
             f"{name}: a named column stands among those of statements, expected it before them"
         )
-    fields = {"participant": "deelnemer", "group-id": "groep", "n-agree": "eens", "n-disagree": "oneens"}
-    columns: dict[str, list[str | None]] = {f: [] for c, f in fields.items() if c in header}
+    fields = {c: f for c, f in (PARTICIPANTS | OFTEN_OF_PARTICIPANTS).items() if c in header}
+    columns: dict[str, list[str | None]] = {f: [] for f in fields.values()}
     cells: dict[str, list[str | None]] = {"deelnemer": [], "item": [], "waarde": []}
     for line in lines:
         for column, target in fields.items():
-            if column in header:
-                columns[target].append(line[header.index(column)])
+            columns[target].append(line[header.index(column)])
         who = columns["deelnemer"][-1] = rows.pseudonym(columns["deelnemer"][-1])
-        filled = [(s, v) for s, v in zip(statements, line[first:], strict=True) if v]
-        cells["deelnemer"] += [who] * len(filled)
-        cells["item"] += [s for s, _ in filled]
-        cells["waarde"] += [v for _, v in filled]
+        values = [*filter(None, line[first:])]
+        cells["deelnemer"] += [who] * len(values)
+        cells["item"] += itertools.compress(statements, line[first:])
+        cells["waarde"] += values
     rows.add(part, PARTICIPANT, columns)
     rows.add("matrix", CELL, cells)
 
 
 def _summary(file: Path, name: str, part: str, rows: Rows) -> None:
-    pairs = [line for line in read_rows(file, name) if len(line) == 2 and line[0].strip().lower() in FACTS]
+    # Its first line is no header: what people call a conversation may hold more `;` than `,`.
+    lines = read_rows(file, name, ",")
+    pairs = [line for line in lines if len(line) == 2 and line[0].strip().lower() in FACTS]
     rows.add(
         part, FACT, {"item": [key.strip().lower() for key, _ in pairs], "tekst": [said for _, said in pairs]}
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,12 +47,12 @@ class Rows:
 
     key: bytes
     """Key of the hashes, of this conversation alone: the same person cannot be followed to another."""
-    files: dict[str, dict[str, list[str | None]]] = field(default_factory=dict)
+    files: dict[str, dict[str, Sequence[str | None]]] = field(default_factory=dict)
     """Per file the columns that it fills, all of one length."""
     kinds: set[str] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)
 
-    def add(self, file: str, kind: str, columns: Mapping[str, list[str | None]]) -> None:
+    def add(self, file: str, kind: str, columns: Mapping[str, Sequence[str | None]]) -> None:
         """Add all rows of a file, of one kind, as columns."""
         length = len(next(iter(columns.values())))
         if length:
@@ -76,11 +76,13 @@ class Rows:
     def table(self) -> pa.Table:
         """All rows, with `bestand` and `rij`; what is empty is missing."""
         import pyarrow as pa
+        import pyarrow.compute as pc
 
-        tables = []
+        tables, missing = [], pa.scalar(None, pa.string())
         for name, columns in self.files.items():
             length = len(columns["soort"])
-            filled = {f: pa.array([v or None for v in columns[f]], pa.string()) for f in columns}
+            said = {f: pa.array(columns[f], pa.string()) for f in columns}
+            filled = {f: pc.if_else(pc.equal(v, ""), missing, v) for f, v in said.items()}
             nothing = pa.nulls(length, pa.string())
             tables.append(
                 pa.table(
