@@ -373,8 +373,10 @@ class _Pass:
         parts = [f"SELECT * FROM {self.kept.relation} WHERE {in_hand}"]
         if self.head is not None and (self.contract.partition is not None or self.passage.append):
             current = f"current_{self.gang}"
-            self.gate.lake.relation(self.con, self.contract.path, self.head.version).create_view(current)
-            columns = ", ".join(quoted(c.name) for c in self.contract.columns)
+            stored = self.gate.lake.relation(self.con, self.contract.path, self.head.version)
+            stored.create_view(current)
+            # A column that the contract gained is empty in the partitions that are still to be made again.
+            columns = ", ".join(quoted(c.name) for c in self.contract.columns if c.name in stored.columns)
             others = "" if self.passage.append else f" WHERE NOT {in_hand}"
             parts.append(f"SELECT {columns} FROM {current}{others}")
         whole = self.staged.over(f"whole_{self.gang}")

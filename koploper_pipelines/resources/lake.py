@@ -191,11 +191,20 @@ class Lake:
         kinds = {c: "DATE" if pa.types.is_date(schema.field(c).type) else "VARCHAR" for c in partitions}
         hive = ", ".join(f"{_text(c)}: {kind}" for c, kind in kinds.items())
         options = f", hive_types = {{{hive}}}" if hive else ""
-        columns = ", ".join(f'"{name}"' for name in schema.names)
-        return con.sql(
-            f"SELECT {columns} FROM read_parquet([{files}], union_by_name = true,"
+        rows = con.sql(
+            f"SELECT * FROM read_parquet([{files}], union_by_name = true,"
             f" hive_partitioning = {bool(hive)}{options})"
         )
+        if set(rows.columns) != set(schema.names):
+            # A column that was added later, and of which no file has a value yet.
+            empty = con.from_arrow(schema.empty_table())
+            nulls = [
+                f'NULL::{kind} AS "{name}"'
+                for name, kind in zip(empty.columns, empty.types, strict=True)
+                if name not in rows.columns
+            ]
+            rows = rows.project(", ".join(["*", *nulls]))
+        return rows.project(", ".join(f'"{name}"' for name in schema.names))
 
     def rows(self, table: str, version: int) -> int:
         """Number of rows of one version, from the log alone."""
@@ -213,6 +222,7 @@ class Lake:
         """Write rows in one transaction with a signed stamp; the new version.
 
         `replace` names the partitions to replace (all rows when the table has no partitions), None appends.
+        Columns that the table did not have are added; other partitions have no value in them.
         """
         from deltalake import WriterProperties, write_deltalake
 
@@ -232,7 +242,14 @@ class Lake:
             return 0
         delta = self._open(table)
         if replace is None:
-            write_deltalake(delta, rows, mode="append", commit_properties=properties, writer_properties=writer)
+            write_deltalake(
+                delta,
+                rows,
+                mode="append",
+                schema_mode="merge",
+                commit_properties=properties,
+                writer_properties=writer,
+            )
         else:
             predicate = None
             if partition is not None:
@@ -242,6 +259,7 @@ class Lake:
                 delta,
                 rows,
                 mode="overwrite",
+                schema_mode="merge" if predicate else "overwrite",
                 predicate=predicate,
                 commit_properties=properties,
                 writer_properties=writer,
