@@ -2,8 +2,8 @@
 
 They follow the same rules as `methods/snuffelfiets/cleaning.py` and `rides.py`, written anew and without
 gates, lake or secrets, so that speed is compared for the same work; `test_chain.py` checks that all agree.
-Run as a script with `pandas` or `duckdb`, a CSV file and a moment of landing, it prints as JSON the seconds of
-starting and importing and of the work, and leaves what it found in a Parquet file beside the CSV's name.
+Run as a script with `pandas` or `duckdb`, a CSV file, a moment of landing and a folder, it prints as JSON the
+seconds of starting and importing and of the work, and leaves what it found in that folder as Parquet.
 """
 
 from __future__ import annotations

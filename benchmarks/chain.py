@@ -1,8 +1,8 @@
 """One night of Snuffelfiets in a process of its own: from the inbox to its published tables, in Dagster.
 
-Run as a script with `vol` it does the work; with `leeg` every step's body offers no rows, while the graph, the
-gates and the checks are the same: what a night costs before there is any row. It prints as JSON the seconds of
-starting and importing, of the night, and of that in the gates.
+Run as a script with `vol` it does the work; with `leeg` every step's body offers no rows, while the graph,
+the gates and the checks are the same: what a night costs before there is any row. It prints as JSON the
+seconds of starting and importing, of the night, and of that in the gates.
 """
 
 from __future__ import annotations
@@ -134,7 +134,11 @@ def main(home: Path, kind: str) -> None:
                 raise RuntimeError("; ".join(done.failures))
             ran.append((following.job, following.tags.get(WORK_TAG, "")))
         seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu
-    rows = {t: platform.lake.rows(t, platform.lake.head(t).version) for t in platform.tables if platform.lake.exists(t)}
+    rows = {
+        t: platform.lake.rows(t, platform.lake.head(t).version)
+        for t in platform.tables
+        if platform.lake.exists(t)
+    }
     print(
         json.dumps(
             {

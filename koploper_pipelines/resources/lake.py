@@ -35,8 +35,8 @@ WHOLE = "*"
 # The stamps in the log are the work list, so the log outlives Delta's default of 30 days.
 CONFIGURATION: Mapping[str, str | None] = {"delta.logRetentionDuration": "interval 36500 days"}
 DICTIONARY_BYTES = 1 << 14
-"""Where the writer gives up a column's dictionary: at its default of a megabyte numbers that hardly repeat are
-put in one in vain, which costs a third of the time of writing and makes the files larger."""
+"""Where the writer gives up a column's dictionary: at its default of a megabyte, numbers that hardly repeat
+are put in one in vain, which costs a third of the time of writing and makes the files larger."""
 
 
 class UntrustedTable(RuntimeError):

@@ -1,4 +1,4 @@
-"""A contract that changes while the table holds rows of before: what stands stays, nothing is mixed unseen."""
+"""A contract that changes while its table holds rows: what stands stays, and nothing is mixed unseen."""
 
 from __future__ import annotations
 

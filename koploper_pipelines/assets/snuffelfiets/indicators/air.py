@@ -60,7 +60,9 @@ def pm25_cel(step: Step) -> Offered:
     step.con.register("cellen", cells)
     rows = select(passages, "p", "SELECT * FROM p JOIN cellen USING (cel_100m)")
     made = _pm25(step, rows, ["cel_500m"])
-    return Offered(with_reach(step, made), controls={"metingen_in_passages": total(passages, "aantal_metingen")})
+    return Offered(
+        with_reach(step, made), controls={"metingen_in_passages": total(passages, "aantal_metingen")}
+    )
 
 
 @gated_table(
