@@ -178,8 +178,8 @@ def pm25_contrast(step: Step) -> Offered:
     passages = step.read(PASSAGES)
     rows = (
         passages.project(
-            "strftime(meetdag, '%Y-%m') AS maand, meetdag, rit_id, apparaat, uur, cel_100m, aantal_metingen,"
-            " pm25_gemiddelde_ug_m3"
+            "strftime(meetdag, '%Y-%m') AS maand, meetdag, rit_id, apparaat, epoch_us(uur) AS uur, cel_100m,"
+            " aantal_metingen, pm25_gemiddelde_ug_m3"
         )
         .order("rit_id, uur, cel_100m")
         .df()
