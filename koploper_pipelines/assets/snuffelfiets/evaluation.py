@@ -103,11 +103,14 @@ def kalibratie(step: Step) -> Offered:
 
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Numbers stay numbers where a whole column is missing."""
+    """Numbers stay numbers, and moments moments, where a whole column is missing."""
+    import pandas as pd
+
     hour = "laatste_referentie_uur"
     others = ("periode", "model", "is_toegepast", "oordeel_over", "aantal_paren_status", "bewijstrede", hour)
     numbers = {c: "Float64" for c in map(str, rows) if c not in others and not c.startswith("aantal_")}
-    return rows.astype({**numbers, hour: "datetime64[us, UTC]"})
+    hours = pd.to_datetime(rows[hour], utc=True).astype("datetime64[us, UTC]")
+    return rows.astype(numbers).assign(**{hour: hours})
 
 
 def _agreement(
