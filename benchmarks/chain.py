@@ -7,7 +7,9 @@ seconds of starting and importing, of the night, and of that in the gates.
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -101,14 +103,21 @@ def _timed(owner: Any, name: str, spent: dict[str, float]) -> None:
     setattr(owner, name, run)
 
 
+def _import_all() -> None:
+    """Everything that steps and gates import when they are run, so that it is counted as starting."""
+    import deltalake  # noqa: F401
+    import great_expectations.expectations  # noqa: F401
+
+    from koploper_pipelines import methods
+
+    for module in pkgutil.walk_packages(methods.__path__, f"{methods.__name__}."):
+        if EXPERIMENT in module.name or module.name.count(".") == 2:
+            importlib.import_module(module.name)
+
+
 def main(home: Path, kind: str) -> None:
     """Run the night and say what it took."""
-    # All that a night imports, so that it is counted as starting.
-    import deltalake  # noqa: F401
-    import great_expectations  # noqa: F401
-    import pandas  # noqa: F401
-    import pyproj  # noqa: F401
-
+    _import_all()
     from koploper_pipelines.automation.night import PUBLISH, WORK_TAG, Chosen, next_run
     from koploper_pipelines.automation.run import execute, open_instance
     from koploper_pipelines.gates import gate

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
-from pyproj import Transformer
+
+from koploper_pipelines.methods import geo
 
 CELL_M = 100
 HOME_CELL_M = 500
@@ -51,7 +52,7 @@ def to_rd(
     longitude: NDArray[np.float64], latitude: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """WGS84 degrees to RD New metres (EPSG:28992), x and y of the same shape; accurate to 1 m."""
-    x, y = Transformer.from_crs("EPSG:4326", "EPSG:28992", always_xy=True).transform(longitude, latitude)
+    x, y = geo.rd_transformer().transform(longitude, latitude)
     return x, y
 
 
