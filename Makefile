@@ -58,7 +58,7 @@ oracle: $(DEV) $(ORACLE) ## Judge every method by an independent implementation,
 	$(PYTEST) tests -m "oracle"
 
 bench bench-full: $(DEV) $(ORACLE) ## Measure speed and memory on large simulated data (long).
-	$(BIN)/python -m pytest -s benchmarks -m ""
+	$(BIN)/python -m pytest -s benchmarks -m "" -o faulthandler_timeout=3600
 
 mutants: $(DEV) ## Take out each guard in turn; a test must fail for each (long).
 	$(BIN)/python tests/mutants.py

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,16 +95,22 @@ class Told:
 
 def _run(*arguments: object) -> Told:
     """Run a script of this folder to its end."""
-    process = psutil.Popen(
-        [sys.executable, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, _held(process))
-        time.sleep(0.02)
-    said, complaints = process.communicate()
-    assert process.returncode == 0, complaints[-3000:]
-    return Told(json.loads(said.strip().splitlines()[-1]), peak / 1e9)
+    # To files, since nobody empties a pipe while the memory is watched.
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complaints:
+        process = psutil.Popen([sys.executable, *map(str, arguments)], stdout=said, stderr=complaints)
+        peak = 0
+        try:
+            while process.poll() is None:
+                peak = max(peak, _held(process))
+                time.sleep(0.02)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        said.seek(0)
+        complaints.seek(0)
+        assert process.returncode == 0, complaints.read()[-3000:]
+        return Told(json.loads(said.read().strip().splitlines()[-1]), peak / 1e9)
 
 
 def _held(process: psutil.Popen) -> int:
