@@ -62,7 +62,7 @@ themas: $(DEV) ## Install the optional embedding of themes, pinned by hash, and 
 	$(BIN)/python -m pytest tests/integration/test_participation_themes.py -m ""
 
 bench bench-full: $(DEV) $(ORACLE) ## Measure speed and memory on large simulated data (long).
-	$(BIN)/python -m pytest -s benchmarks -m ""
+	$(BIN)/python -m pytest -s benchmarks -m "" -o faulthandler_timeout=3600
 
 mutants: $(DEV) ## Take out each guard in turn; a test must fail for each (long).
 	$(BIN)/python tests/mutants.py

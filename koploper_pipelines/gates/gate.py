@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import duckdb
 
 QUARANTINE = "__quarantaine"
+STAGED_ROW_GROUP = 40_960
+"""Rows that are held in memory at a time while they are staged; DuckDB works in blocks of 2,048."""
 
 
 @dataclass(frozen=True)
@@ -277,10 +279,14 @@ class _Pass:
         types = dict(zip(rows.columns, map(str, rows.types), strict=True))
         casts = ", ".join(cast_sql(c, types[c.name]) for c in self.contract.columns)
         in_hand = rows.project(casts).filter(f"{self.staged.partition_sql} IN ({_list(self.partitions)})")
+        # Their order says nothing, and to keep it DuckDB holds most rows in memory until they are written.
+        self.con.sql("SET preserve_insertion_order = false")
         try:
-            in_hand.write_parquet(str(self.staged_file))
+            in_hand.write_parquet(str(self.staged_file), row_group_size=STAGED_ROW_GROUP)
         except _conversion_error() as error:
             raise SchemaMismatch(f"{self.contract.path}: {does_not_fit(self.contract, rows)}") from error
+        finally:
+            self.con.sql("RESET preserve_insertion_order")
         staged = self.con.read_parquet(str(self.staged_file))
         check_finite(self.contract, staged)
         staged.create_view(self.staged.relation)
@@ -375,10 +381,10 @@ class _Pass:
         parts = [f"SELECT * FROM {self.kept.relation} WHERE {in_hand}"]
         if self.head is not None:
             current = f"current_{self.gang}"
-            self.gate.lake.relation(self.con, self.contract.path, self.head.version).create_view(
-                current, replace=True
-            )
-            columns = ", ".join(quoted(c.name) for c in self.contract.columns)
+            stored = self.gate.lake.relation(self.con, self.contract.path, self.head.version)
+            stored.create_view(current, replace=True)
+            # A column that the contract gained is empty in the partitions that are still to be made again.
+            columns = ", ".join(quoted(c.name) for c in self.contract.columns if c.name in stored.columns)
             others = "" if self.passage.append else f" WHERE NOT {in_hand}"
             parts.append(f"SELECT {columns} FROM {current}{others}")
         whole = self.staged.over(f"whole_{self.gang}")

@@ -8,13 +8,19 @@ Sources: CBS, "Statistische gegevens per vierkant en postcode", chapters 2 and 3
 EPSG:28992 for RD New.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.spatial import KDTree  # type: ignore[import-untyped, unused-ignore]
+
+if TYPE_CHECKING:
+    from pyproj import Transformer
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Texts: TypeAlias = npt.NDArray[np.str_]
@@ -45,12 +51,17 @@ def wgs84_to_rd(lengtegraad: npt.ArrayLike, breedtegraad: npt.ArrayLike) -> tupl
     Raises:
         ValueError: a position is missing or cannot be projected.
     """
-    from pyproj import Transformer
-
-    transformer = Transformer.from_crs("EPSG:4326", "EPSG:28992", always_xy=True)
-    x, y = transformer.transform(np.asarray(lengtegraad, float), np.asarray(breedtegraad, float))
+    x, y = rd_transformer().transform(np.asarray(lengtegraad, float), np.asarray(breedtegraad, float))
     _require_finite(x, y)
     return x, y
+
+
+@cache
+def rd_transformer() -> Transformer:
+    """WGS84 to RD New; made once, since finding the way between two systems takes longer than going it."""
+    from pyproj import Transformer
+
+    return Transformer.from_crs("EPSG:4326", "EPSG:28992", always_xy=True)
 
 
 def square_code(x: npt.ArrayLike, y: npt.ArrayLike, size_m: int) -> Texts:

@@ -193,13 +193,14 @@ def read_csv(
         )
         chosen = ", ".join(f'{internal[header.index(c)]} AS "{c}"' for c in columns)
         table = f"bestand_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
-        rows.project(f"row_number() OVER () AS rij, {chosen}").create(table)
+        rows.project(chosen).create(table)
     except duckdb.Error as error:
         raise SchemaMismatch(_csv_problem(name, str(error), len(header))) from error
-    _check_values(con, table, name, columns)
+    if not _is_plain(file):
+        _check_values(con, table, name, columns)
     if con.sql(f"SELECT count(*) FROM {table}").fetchall()[0][0] == 0:
         raise SchemaMismatch(f"{name}: a header and 0 rows, expected at least one row")
-    return con.table(table)
+    return con.sql(f"SELECT rowid + 1 AS rij, * FROM {table}")
 
 
 def count_lines(file: Path) -> int:
@@ -273,13 +274,19 @@ def _shown(column: str) -> str:
     return repr(column) if re.fullmatch(r"[^\W\d]\w{0,40}", column) else "without a proper name"
 
 
+def _is_plain(file: Path) -> bool:
+    """Whether nothing is quoted and no line is longer than a value may be: then no value is strange."""
+    with file.open("rb") as source:
+        return all(len(line) <= MAX_VALUE and b'"' not in line for line in source)
+
+
 def _check_values(con: duckdb.DuckDBPyConnection, table: str, name: str, columns: Sequence[str]) -> None:
     """Raise SchemaMismatch, with the row, for a value that no export holds: very long, or over two lines."""
     strange = [f'length("{c}") > {MAX_VALUE} OR contains("{c}", chr(10))' for c in columns]
     found = con.sql(f"SELECT {', '.join(f'bool_or({s})' for s in strange)} FROM {table}").fetchall()[0]
     for column, sql, is_strange in zip(columns, strange, found, strict=True):
         if is_strange:
-            row = con.sql(f"SELECT min(rij) FROM {table} WHERE {sql}").fetchall()[0][0]
+            row = con.sql(f"SELECT min(rowid) + 1 FROM {table} WHERE {sql}").fetchall()[0][0]
             raise SchemaMismatch(
                 f"{name}: row {row}, column {column!r} holds a value of more than {MAX_VALUE} characters or a"
                 " line break, expected a short value; is a quote missing?"

@@ -458,6 +458,20 @@ def test_stations_are_shown_over_all_hours_of_the_local_day(autumn: Autumn) -> N
     assert abs(october - utc).max() > 0.1
 
 
+@pytest.mark.parametrize("name", ["pm25_cel", "pm25_gemeente", "pm25_uur", "kalibratie"])
+def test_tables_say_how_far_their_reference_reaches(autumn: Autumn, name: str) -> None:
+    hours = autumn.truth_of("referentie").dropna(subset="gemeten_ug_m3")["uur_op"]
+    last = hours.groupby(local(hours).dt.strftime("%Y-%m")).max()
+    rows = autumn.after[f"snuffelfiets_{name}"].rename(columns={"periode": "maand"})
+    shown = pd.to_datetime(rows["laatste_referentie_uur"], utc=True).groupby(rows["maand"]).unique()
+    closed = shown.drop("totaal", errors="ignore")
+    assert len(closed) > 0
+    for month, told in closed.items():
+        assert list(told) == [last[month]]
+    if name == "kalibratie":
+        assert list(shown["totaal"]) == [last[closed.index].max()]
+
+
 def test_hours_of_a_weather_class_are_those_that_knmi_wrote(autumn: Autumn) -> None:
     weather = autumn.truth_of("lucht").set_index("uur_op")
     background = background_of(autumn)

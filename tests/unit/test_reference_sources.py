@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import apis
+import duckdb
 import pytest
 
 from koploper_pipelines.gates.staging import SchemaMismatch
+from koploper_pipelines.methods.snuffelfiets.reference import reference_hour_sql
 from koploper_pipelines.resources.http import Api, SourceRefused, SourceUnreachable
 from koploper_pipelines.resources.knmi import COLUMNS, KnmiHours, read_hours
 from koploper_pipelines.resources.luchtmeetnet import Luchtmeetnet
@@ -33,6 +35,28 @@ KNMI_LINE = (
     "  260,20240101,{hour:>5},  230,   50,   50,   90,   71,     ,   50,    0,    0,    3,   -1,10037,"
     "   65,    8,   93,   61,    7,    0,    1,    0,    0,    0"
 )
+
+
+# What both sources say of one station, NL10247: an answer of Luchtmeetnet's API that was published by someone
+# who stored it, and the hours around it in RIVM's file 2020_NO2.csv.
+ANSWERED = ("2020-05-08T22:00:00+00:00", "11.84")
+IN_THE_FILE = {
+    ("20200508 21:00", "20200508 22:00"): "9.56",
+    ("20200508 22:00", "20200508 23:00"): "11.84",
+    ("20200508 23:00", "20200509 00:00"): "11.58",
+}
+
+
+def test_both_sources_give_a_value_the_same_hour() -> None:
+    hours = {
+        value: duckdb.execute(f"SELECT {reference_hour_sql('$b', '$e')}", {"b": begin, "e": end}).fetchall()[
+            0
+        ][0]
+        for (begin, end), value in IN_THE_FILE.items()
+    }
+    moment, value = ANSWERED
+    ((answered,),) = duckdb.execute(f"SELECT {reference_hour_sql('NULL', '$e')}", {"e": moment}).fetchall()
+    assert answered == hours[value] == datetime(2020, 5, 8, 21, tzinfo=UTC)
 
 
 # -- RIVM ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.indicators import PAIRS, REFERENCE
-from koploper_pipelines.assets.snuffelfiets.indicators.air import calibration_rules
+from koploper_pipelines.assets.snuffelfiets.indicators.air import calibration_rules, reach
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
 
@@ -77,8 +77,8 @@ def kalibratie(step: Step) -> Offered:
     found = step.read(PAIRS).filter("luchtvochtigheid_pct IS NOT NULL").df()
     found = found.sort_values(["maand", "apparaat", "station", "uur"], ignore_index=True)
     riders = step.read(OVERVIEW).df().query("ritten > 0").set_index("maand")["apparaten_met_rit"]
-    known = step.read(REFERENCE).project("strftime(meetdag, '%Y-%m')").distinct().fetchall()
-    reference = {month for (month,) in known}
+    reaches = reach(step).set_index("maand")["laatste_referentie_uur"]
+    reference = set(reaches.index)
     compared = calibration.compared_devices(found, rules).groupby("maand")["apparaat"].size()
     periods = {month: [month] for month in sorted(riders.index)}
     periods[TOTAL] = [month for month in periods if month < step.first_open_month]
@@ -89,6 +89,7 @@ def kalibratie(step: Step) -> Offered:
         calibrated = int(compared.reindex(months).fillna(0).sum())
         of_period = {
             "periode": period,
+            "laatste_referentie_uur": reaches[reaches.index.isin(months)].max(),
             "aantal_stations": pairs["station"].nunique(),
             "aandeel_apparaten_geijkt_pct": 100 * calibrated / max(int(riders.reindex(months).sum()), 1),
         }
@@ -102,11 +103,14 @@ def kalibratie(step: Step) -> Offered:
 
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Numbers stay numbers where a whole column is missing."""
-    texts = ("periode", "model", "is_toegepast", "oordeel_over", "aantal_paren_status", "bewijstrede")
-    return rows.astype(
-        {c: "Float64" for c in map(str, rows) if c not in texts and not c.startswith("aantal_")}
-    )
+    """Numbers stay numbers, and moments moments, where a whole column is missing."""
+    import pandas as pd
+
+    hour = "laatste_referentie_uur"
+    others = ("periode", "model", "is_toegepast", "oordeel_over", "aantal_paren_status", "bewijstrede", hour)
+    numbers = {c: "Float64" for c in map(str, rows) if c not in others and not c.startswith("aantal_")}
+    hours = pd.to_datetime(rows[hour], utc=True).astype("datetime64[us, UTC]")
+    return rows.astype(numbers).assign(**{hour: hours})
 
 
 def _agreement(

@@ -40,8 +40,8 @@ def within_rides(passages: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     differences is then the least squares estimate of the contrast with an effect for each ride and hour.
 
     Args:
-        passages: ``rit_id``, ``uur``, ``apparaat``, ``meetdag``, ``cel_100m``, ``aantal_metingen``,
-            ``pm25_gemiddelde_ug_m3``.
+        passages: ``rit_id``, ``uur`` (of any type), ``apparaat``, ``meetdag``, ``cel_100m``,
+            ``aantal_metingen``, ``pm25_gemiddelde_ug_m3``.
         cells: ``cel_100m`` and ``soort`` (`roads.BUSY`, `roads.QUIET`, others are left out).
 
     Returns:

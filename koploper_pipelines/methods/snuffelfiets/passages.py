@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
-from pyproj import Transformer
+
+from koploper_pipelines.methods import geo
 
 CELL_M = 100
 HOME_CELL_M = 500
@@ -51,7 +52,7 @@ def to_rd(
     longitude: NDArray[np.float64], latitude: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """WGS84 degrees to RD New metres (EPSG:28992), x and y of the same shape; accurate to 1 m."""
-    x, y = Transformer.from_crs("EPSG:4326", "EPSG:28992", always_xy=True).transform(longitude, latitude)
+    x, y = geo.rd_transformer().transform(longitude, latitude)
     return x, y
 
 
@@ -89,9 +90,9 @@ def ride_rows(
             tussentijd_s, afstand_m,
             coalesce(epoch_us(lead(vorige_op) OVER (PARTITION BY rit_nr ORDER BY opgenomen_op))
                 - epoch_us(opgenomen_op), 0) / 1e6 AS stilstand_s
-        FROM __segmenten AS s ASOF JOIN __nummers AS n
-            ON hash(s.apparaat) = hash(n.apparaat) AND s.opgenomen_op >= n.start_op
-        WHERE opgenomen_op <= einde_op AND (is_rijdend OR opgenomen_op = start_op)
+        FROM __segmenten AS s JOIN __nummers AS n
+            ON hash(s.apparaat) = hash(n.apparaat) AND s.opgenomen_op BETWEEN n.start_op AND n.einde_op
+        WHERE is_rijdend OR opgenomen_op = start_op
     """).to_arrow_table()
     _require_ends(rows, numbered.num_rows)
     x, y = to_rd(rows["lengtegraad"].to_numpy(), rows["breedtegraad"].to_numpy())

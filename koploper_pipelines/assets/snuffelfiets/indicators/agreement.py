@@ -29,11 +29,11 @@ def ijkparen(step: Step) -> Offered:
     if len(places):
         listed = roads.of_list(step.read(ROADS).df())
         rows = (
-            passages.project(
-                "strftime(meetdag, '%Y-%m') AS maand, rit_id, cel_100m, uur, aantal_metingen,"
+            passages.order("rit_id, uur, cel_100m")
+            .project(
+                "strftime(meetdag, '%Y-%m') AS maand, rit_id, cel_100m, aantal_metingen,"
                 " pm25_gemiddelde_ug_m3"
             )
-            .order("rit_id, uur, cel_100m")
             .df()
         )
         known = [

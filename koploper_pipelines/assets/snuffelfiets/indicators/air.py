@@ -46,7 +46,9 @@ def classes() -> dict[str, tuple[str, ...]]:
 
 
 @gated_table(
-    "snuffelfiets/indicators/pm25_cel", reads=[Reads(PASSAGES), Reads(PAIRS)], settings=SnuffelfietsSettings
+    "snuffelfiets/indicators/pm25_cel",
+    reads=[Reads(PASSAGES), Reads(PAIRS), Reads(REFERENCE, lookup=True)],
+    settings=SnuffelfietsSettings,
 )
 def pm25_cel(step: Step) -> Offered:
     """PM2.5 while riding per 500 m cell and month."""
@@ -58,12 +60,14 @@ def pm25_cel(step: Step) -> Offered:
     step.con.register("cellen", cells)
     rows = select(passages, "p", "SELECT * FROM p JOIN cellen USING (cel_100m)")
     made = _pm25(step, rows, ["cel_500m"])
-    return Offered(made, controls={"metingen_in_passages": total(passages, "aantal_metingen")})
+    return Offered(
+        with_reach(step, made), controls={"metingen_in_passages": total(passages, "aantal_metingen")}
+    )
 
 
 @gated_table(
     "snuffelfiets/indicators/pm25_gemeente",
-    reads=[Reads(PASSAGES), Reads(PAIRS), Reads(BOUNDARIES)],
+    reads=[Reads(PASSAGES), Reads(PAIRS), Reads(REFERENCE, lookup=True), Reads(BOUNDARIES)],
     settings=SnuffelfietsSettings,
 )
 def pm25_gemeente(step: Step) -> Offered:
@@ -80,7 +84,8 @@ def pm25_gemeente(step: Step) -> Offered:
     step.con.register("binnen", inside)
     in_province = select(passages, "p", "SELECT * FROM p SEMI JOIN binnen USING (cel_100m)")
     both = total(passages, "aantal_metingen") + total(in_province, "aantal_metingen")
-    return Offered(_pm25(step, rows, ["gebied_code"]), controls={"metingen_in_passages_en_provincie": both})
+    made = with_reach(step, _pm25(step, rows, ["gebied_code"]))
+    return Offered(made, controls={"metingen_in_passages_en_provincie": both})
 
 
 @gated_table(
@@ -122,7 +127,23 @@ def pm25_uur(step: Step) -> Offered:
     counts = [c for c in map(str, full) if c.startswith(("aantal_", "metingen_")) or c == "stations_uren"]
     full[counts] = full[counts].fillna(0).astype("int64")
     counted = len(classes()) * total(passages, "aantal_metingen")
-    return Offered(full, controls={"vier_maal_metingen": counted})
+    return Offered(with_reach(step, full), controls={"vier_maal_metingen": counted})
+
+
+def with_reach(step: Step, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of months with how far the reference of their month reaches."""
+    return rows.merge(reach(step), how="left", on="maand")
+
+
+def reach(step: Step) -> pd.DataFrame:
+    """Per month the start of the last hour for which a station in the province has a value."""
+    found: pd.DataFrame = select(
+        in_province(step, step.read(REFERENCE)),
+        "r",
+        "SELECT strftime(meetdag, '%Y-%m') AS maand, max(uur_op) AS laatste_referentie_uur"
+        " FROM r GROUP BY maand ORDER BY maand",
+    ).df()
+    return found
 
 
 def _classes_of_hours(rows: str) -> str:
@@ -157,8 +178,8 @@ def pm25_contrast(step: Step) -> Offered:
     passages = step.read(PASSAGES)
     rows = (
         passages.project(
-            "strftime(meetdag, '%Y-%m') AS maand, meetdag, rit_id, apparaat, uur, cel_100m, aantal_metingen,"
-            " pm25_gemiddelde_ug_m3"
+            "strftime(meetdag, '%Y-%m') AS maand, meetdag, rit_id, apparaat, epoch_us(uur) AS uur, cel_100m,"
+            " aantal_metingen, pm25_gemiddelde_ug_m3"
         )
         .order("rit_id, uur, cel_100m")
         .df()

@@ -41,9 +41,12 @@ def passages(step: Step) -> Offered:
     from koploper_pipelines.methods.snuffelfiets import rides as ride_method
 
     made = step.read(RIDES)
-    segments = ride_method.segments(
-        step.con, step.read(MEASUREMENTS), ride_rules(step.settings(SnuffelfietsSettings))
+    # No more than is used, since each column is sorted along.
+    measured = step.read(MEASUREMENTS).project(
+        "apparaat, bron_id, opgenomen_op, breedtegraad, lengtegraad, nauwkeurigheid_m, pm25_ug_m3,"
+        " is_onder_detectie, luchtvochtigheid_pct, acc_max"
     )
+    segments = ride_method.segments(step.con, measured, ride_rules(step.settings(SnuffelfietsSettings)))
     method.ride_rows(step.con, segments, made, method.ZoneRules()).create("rijrijen")
     riding = step.con.table("rijrijen")
     in_zones = count(riding.filter("is_in_zone"))

@@ -92,6 +92,8 @@ def pm25_gemeente(step: Step) -> Offered:
     months = pd.DataFrame({"maand": months_of(rows)}, dtype="str")
     full = months.merge(areas, how="cross").merge(rows, how="left", on=["maand", "gebied_code"])
     full[list(COUNTS)] = full[list(COUNTS)].astype("Int64")
+    of_month = full.groupby("maand")["laatste_referentie_uur"]
+    full["laatste_referentie_uur"] = of_month.transform("max")
     full[["aantal_metingen", "aantal_apparaten"]] = full[["aantal_metingen", "aantal_apparaten"]].fillna(0)
     full["pm25_ug_m3_status"] = full["pm25_ug_m3_status"].fillna(DEFINITIVE)
     figures = dict.fromkeys((*PM25, *COUNTS), "pm25_ug_m3_status")

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
 from koploper_pipelines.gates.staging import Offered, SchemaMismatch
 from koploper_pipelines.relations import select
 from koploper_pipelines.resources.http import Api, Patience
-from koploper_pipelines.resources.inbox import rows_landed
+from koploper_pipelines.resources.inbox import dropped_files, rows_landed
 from koploper_pipelines.resources.lake import UNKNOWN, WHOLE
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from koploper_pipelines.gates.step import Platform
+    from koploper_pipelines.gates.table import Delivery
     from koploper_pipelines.resources.inbox import DroppedFile
 
 Rows = Sequence[Mapping[str, str | None]]
@@ -161,6 +163,43 @@ class HoursAnswer:
     def refused(self, report: str) -> None:
         """Keep the following periods from landing."""
         self.is_refused = True
+
+
+def files_of_hours(
+    landing: Landing, place: str, source: str, hour: Callable[[], str], parse: Callable[[bytes, str], Rows]
+) -> Iterator[Delivery]:
+    """The files of hourly values in a folder of the inbox, each a delivery; `source` is their `bron`."""
+    for file in dropped_files(landing.platform.settings, place):
+        yield HoursFile(file, Hours(landing, source, hour), parse)
+
+
+def answers_of_hours(
+    hours: Hours,
+    name: str,
+    periods: Iterable[tuple[datetime, datetime]],
+    new: Callable[[datetime, datetime], Rows],
+) -> Iterator[Delivery]:
+    """What an API has and the table has not, a delivery a period, until the gate refuses one.
+
+    `new` gives the rows of a period that have not landed as they are now; their numbers are given here.
+    """
+    for start, end in periods:
+        if rows := new(start, end):
+            numbered = [{**r, "rij": str(number)} for number, r in enumerate(rows, start=1)]
+            answer = HoursAnswer(f"{name} {start:%Y-%m-%d %H:%M} - {end:%Y-%m-%d %H:%M}", numbered, hours)
+            yield answer
+            if answer.is_refused:
+                return
+
+
+def periods(
+    start: datetime, now: datetime, longest: timedelta, between: timedelta = timedelta()
+) -> Iterator[tuple[datetime, datetime]]:
+    """Periods of at most `longest` from `start` to now, the next `between` after the end of the last."""
+    while start < now:
+        end = min(start + longest, now)
+        yield start, end
+        start = end + between
 
 
 def as_text(rows: Rows) -> pa.Table:

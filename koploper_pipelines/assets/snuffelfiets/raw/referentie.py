@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
 from koploper_pipelines.assets.snuffelfiets.raw.landing import (
     Hours,
-    HoursAnswer,
-    HoursFile,
     Landing,
     Rows,
+    answers_of_hours,
     api,
+    files_of_hours,
+    periods,
     table_text,
 )
 from koploper_pipelines.gates.sources import SourceState, from_source
 from koploper_pipelines.gates.table import Delivery, Step, gated_table
-from koploper_pipelines.resources.inbox import dropped_files
 from koploper_pipelines.resources.luchtmeetnet import FORMULA, Luchtmeetnet, Value
 from koploper_pipelines.resources.rivm import read_year
 
@@ -60,8 +60,7 @@ STATIONS = {
 def referentie(step: Step) -> Iterator[Delivery | SourceState]:
     """Each yearly file in the inbox, then what the API has since."""
     landing = Landing(step.platform, TABLE)
-    for file in dropped_files(step.platform.settings, "snuffelfiets/referentie"):
-        yield HoursFile(file, Hours(landing, "rivm_jaarbestand", _hour), _parsed)
+    yield from files_of_hours(landing, "snuffelfiets/referentie", "rivm_jaarbestand", _hour, _parsed)
     sources = SnuffelfietsSources()
     if sources.luchtmeetnet_url is not None:
         client = Luchtmeetnet(api(SOURCE, sources.luchtmeetnet_url, sources))
@@ -86,16 +85,13 @@ def _fetched(
     known = _known(con, landing)
     start = _start(now, {key: hour for key, (hour, _) in known.items()}, sources)
     said = {key: value for key, (_, value) in known.items()}
-    while start < now:
-        end = min(start + WINDOW, now)
+
+    def new(start: datetime, end: datetime) -> Rows:
         values = client.between(list(STATIONS), start, end)
-        if new := [v for v in values if said.get((v.station, v.moment), "") != (v.value or None)]:
-            name = f"{SOURCE} {start:%Y-%m-%d %H:%M} - {end:%Y-%m-%d %H:%M}"
-            answer = HoursAnswer(name, _rows(new), Hours(landing, "luchtmeetnet", _hour))
-            yield answer
-            if answer.is_refused:
-                return
-        start = end
+        return [_row(v) for v in values if said.get((v.station, v.moment), "") != (v.value or None)]
+
+    asked = periods(start, now, WINDOW)
+    yield from answers_of_hours(Hours(landing, "luchtmeetnet", _hour), SOURCE, asked, new)
 
 
 def _start(
@@ -122,19 +118,16 @@ def _known(
     return {(s, m): (hour, kept["w"]) for s, m, hour, kept in newest.fetchall()}
 
 
-def _rows(values: list[Value]) -> Rows:
-    return [
-        {
-            "rij": str(number),
-            "station": v.station,
-            "stationsnaam": STATIONS[v.station].name,
-            "stationstype": STATIONS[v.station].kind,
-            "locatie": STATIONS[v.station].place,
-            "component": FORMULA,
-            "eenheid": "µg/m³",
-            "begindatumtijd": None,
-            "einddatumtijd": v.moment,
-            "waarde": v.value,
-        }
-        for number, v in enumerate(values, start=1)
-    ]
+def _row(value: Value) -> dict[str, str | None]:
+    station = STATIONS[value.station]
+    return {
+        "station": value.station,
+        "stationsnaam": station.name,
+        "stationstype": station.kind,
+        "locatie": station.place,
+        "component": FORMULA,
+        "eenheid": "µg/m³",
+        "begindatumtijd": None,
+        "einddatumtijd": value.moment,
+        "waarde": value.value,
+    }

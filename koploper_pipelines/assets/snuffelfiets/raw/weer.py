@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
 from koploper_pipelines.assets.snuffelfiets.raw.landing import (
     Hours,
-    HoursAnswer,
-    HoursFile,
     Landing,
     Rows,
+    answers_of_hours,
     api,
+    files_of_hours,
+    periods,
     table_text,
 )
 from koploper_pipelines.gates.sources import SourceState, from_source
 from koploper_pipelines.gates.staging import SchemaMismatch
 from koploper_pipelines.gates.table import Delivery, Step, gated_table
-from koploper_pipelines.resources.inbox import dropped_files
 from koploper_pipelines.resources.knmi import COLUMNS, KnmiHours, read_hours
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ TEXT_COLUMNS = tuple(c.lower() for c in COLUMNS)
 def weer(step: Step) -> Iterator[Delivery | SourceState]:
     """Each file in the inbox, then what the service has since."""
     landing = Landing(step.platform, TABLE)
-    for file in dropped_files(step.platform.settings, "snuffelfiets/weer"):
-        yield HoursFile(file, Hours(landing, "knmi_bestand", _hour), _parsed)
+    yield from files_of_hours(landing, "snuffelfiets/weer", "knmi_bestand", _hour, _parsed)
     sources = SnuffelfietsSources()
     if sources.knmi_url is not None:
         client = KnmiHours(api(SOURCE, sources.knmi_url, sources))
@@ -70,19 +69,14 @@ def _fetched(
     now = landing.platform.clock.now()
     known, last = _known(con, landing)
     start = now - timedelta(days=sources.eerste_dagen) if last is None else min(last, now) - OVERLAP
-    while start < now:
-        end = min(start + WINDOW, now)
+
+    def new(start: datetime, end: datetime) -> Rows:
         given = client.between(STATIONS, start, end)
-        new = [r for r in given if known.get((r["stn"], r["yyyymmdd"], r["hh"])) != _values(r)]
-        if new:
-            name = f"{SOURCE} {start:%Y-%m-%d %H:%M} - {end:%Y-%m-%d %H:%M}"
-            rows = [{**r, "rij": str(number)} for number, r in enumerate(new, start=1)]
-            answer = HoursAnswer(name, rows, Hours(landing, "knmi", _hour))
-            yield answer
-            if answer.is_refused:
-                return
-        # The days of the end are whole days in the answer.
-        start = end + timedelta(days=1)
+        return [r for r in given if known.get((r["stn"], r["yyyymmdd"], r["hh"])) != _values(r)]
+
+    # The days of the end are whole days in the answer.
+    asked = periods(start, now, WINDOW, between=timedelta(days=1))
+    yield from answers_of_hours(Hours(landing, "knmi", _hour), SOURCE, asked, new)
 
 
 def _values(row: dict[str, str | None]) -> tuple[str | None, ...]:
