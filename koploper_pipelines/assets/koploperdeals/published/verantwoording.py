@@ -1,0 +1,186 @@
+"""Published: the account over the doelenboom, and the money beside it.
+
+Here belong the verdicts as they are shown: those of people as recorded, the budget rule's as computed, and what
+does not add up in what was published.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from koploper_pipelines.assets.koploperdeals import KoploperSettings
+from koploper_pipelines.assets.koploperdeals.cleaned.register import DEALS, GOALS, JUDGEMENTS, MONEY
+from koploper_pipelines.assets.koploperdeals.evaluation.bereikt import REACHED
+from koploper_pipelines.assets.koploperdeals.evaluation.bevindingen import FINDINGS
+from koploper_pipelines.assets.koploperdeals.indicators.verantwoording import ACCOUNT
+from koploper_pipelines.assets.koploperdeals.published.shared import (
+    DEFINITIVE,
+    NOT_APPLICABLE,
+    NOT_AVAILABLE,
+    with_status,
+)
+from koploper_pipelines.assets.koploperdeals.shape import offered
+from koploper_pipelines.gates.staging import Offered
+from koploper_pipelines.gates.table import Reads, Step, gated_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ACCOUNTED = "koploperdeals/published/verantwoording"
+PER_GOAL = "koploperdeals/published/geld_per_doel"
+RESULTS = "koploperdeals/published/beoogde_resultaten"
+NOT_SAME = ("wijkt_af", "onmogelijk")
+REGISTER, EVALUATION = "register", "evaluatie"
+
+
+def _findings(step: Step) -> pd.DataFrame:
+    """What does not add up, in words: jaar, document, vraag, bereik, code, maat, bevinding."""
+    found = step.read(FINDINGS).df()
+    found = found[found["uitkomst"].isin(NOT_SAME)].copy()
+    numbers = [
+        f"{maat}: gepubliceerd {p:g}" + ("" if b != b or b is None else f", berekend {b:g}")
+        for maat, p, b in zip(
+            found["maat"],
+            found["gepubliceerd"].astype("float64"),
+            found["berekend"].astype("float64"),
+            strict=True,
+        )
+    ]
+    found["bevinding"] = [f"{n}; {b}" for n, b in zip(numbers, found["bevinding"], strict=True)]
+    return found
+
+
+def _money(step: Step) -> pd.DataFrame:
+    from koploper_pipelines.methods.koploperdeals import accountability
+
+    limit = step.settings(KoploperSettings).ondergrens_verschil_eur
+    rows = accountability.money(step.read(MONEY).df(), limit)
+    applied = rows["oordeel_zonder_ondergrens"] if limit is None else rows["oordeel_met_ondergrens"]
+    return rows.assign(oordeel=applied, ondergrens_eur=limit)
+
+
+@gated_table(
+    ACCOUNTED,
+    reads=[Reads(ACCOUNT), Reads(FINDINGS), Reads(MONEY)],
+    settings=KoploperSettings,
+)
+def verantwoording(step: Step) -> Offered:
+    """Counts per colour, the judgement people gave, the budget rule's beside it, and findings."""
+    rows = step.read(ACCOUNT).df()
+    total = int(rows["totaal"].sum())
+    occasion = ["jaar", "document", "vraag", "bereik", "code"]
+    for colour in ("groen", "oranje", "rood"):
+        rows[f"{colour}_pct"] = (
+            100 * rows[colour].astype("Float64") / rows["totaal"].astype("Float64").mask(rows["totaal"] == 0)
+        )
+    rows["aantallen_status"] = rows["totaal"].notna().map({True: DEFINITIVE, False: NOT_AVAILABLE})
+    money = _money(step)
+    # One amount a code and document, of the whole code: of several it is not known which one counts.
+    whole = money[money["deal"].isna() & money["fase"].isna() & money["oordeel"].notna()]
+    whole = whole.drop_duplicates(["jaar", "document", "code"], keep=False).assign(vraag="geld")
+    computed = whole[["jaar", "document", "vraag", "code", "oordeel"]].rename(
+        columns={"oordeel": "oordeel_berekend"}
+    )
+    rows = rows.merge(computed, how="left", on=["jaar", "document", "vraag", "code"])
+    said = _findings(step).groupby(occasion)["bevinding"].agg("; ".join).reset_index()
+    rows = rows.merge(said, how="left", on=occasion)
+    rows = with_status(rows, {"oordeel": NOT_AVAILABLE, "oordeel_berekend": NOT_AVAILABLE})
+    rows["oordeel_berekend_status"] = rows["oordeel_berekend_status"].where(
+        rows["vraag"] == "geld", NOT_APPLICABLE
+    )
+    return offered(step, ACCOUNTED, rows, som_totaal=total)
+
+
+@gated_table(PER_GOAL, reads=[Reads(MONEY), Reads(GOALS), Reads(FINDINGS)], settings=KoploperSettings)
+def geld_per_doel(step: Step) -> Offered:
+    """Each amount with its deviation and verdict, with and without the lower limit."""
+    rows = _money(step)
+    rows = rows.merge(_names(step), how="left", on="code")
+    found = _findings(step)
+    deviations = found[found["soort"] == "afwijking"].assign(
+        post=lambda f: f["maat"].str.removeprefix("afwijking ")
+    )
+    opposed = found[found["soort"] == "tegenspraak"].assign(
+        soort=lambda f: f["maat"].str.removeprefix("begroting ")
+    )
+    own = deviations[["jaar", "document", "code", "post", "bevinding"]]
+    rows = rows.merge(own, how="left", on=["jaar", "document", "code", "post"])
+    both = opposed[["jaar", "document", "code", "soort", "bevinding"]].rename(
+        columns={"bevinding": "tegenspraak"}
+    )
+    rows = rows.merge(both, how="left", on=["jaar", "document", "code", "soort"])
+    rows["bevinding"] = rows["bevinding"].fillna(rows["tegenspraak"])
+    figures = (
+        "begroting_primair_eur",
+        "begroting_na_wijziging_eur",
+        "begroting_eur",
+        "gerealiseerd_eur",
+        "afwijking_berekend_eur",
+        "afwijking_pct",
+        "afwijking_gepubliceerd_eur",
+    )
+    rows = with_status(rows, dict.fromkeys(figures, NOT_AVAILABLE))
+    rows["is_afwijking_gelijk"] = rows["is_afwijking_gelijk"].astype("boolean")
+    for verdict in ("oordeel", "oordeel_zonder_ondergrens", "oordeel_met_ondergrens"):
+        rows = with_status(rows, {verdict: NOT_AVAILABLE})
+        rows[f"{verdict}_status"] = rows[f"{verdict}_status"].where(rows["soort"] == "lasten", NOT_APPLICABLE)
+    if step.settings(KoploperSettings).ondergrens_verschil_eur is None:
+        rows["oordeel_met_ondergrens_status"] = NOT_APPLICABLE
+    total = float(step.read(MONEY).df()["gerealiseerd_eur"].sum())
+    # Amounts are shown in cents: half a cent each way per amount.
+    margin = 0.005 * len(rows)
+    return offered(step, PER_GOAL, rows, som_min_eur=total - margin, som_max_eur=total + margin)
+
+
+def _names(step: Step) -> pd.DataFrame:
+    """Level and latest name of every code."""
+    nodes = step.read(GOALS).df().sort_values("geldig_van").drop_duplicates("code", keep="last")
+    named: pd.DataFrame = nodes[["code", "niveau", "naam"]]
+    return named
+
+
+@gated_table(RESULTS, reads=[Reads(GOALS), Reads(JUDGEMENTS), Reads(REACHED), Reads(DEALS)])
+def beoogde_resultaten(step: Step) -> Offered:
+    """Intended results with the judgement on each, and what experiments intended and reached."""
+    import pandas as pd
+
+    nodes = step.read(GOALS).df().query("niveau == 'beoogd_resultaat'")
+    judged = step.read(JUDGEMENTS).df()[
+        ["jaar", "document", "vraag", "bereik", "code", "oordeel", "toelichting"]
+    ]
+    listed = nodes.merge(judged, how="left", on="code")
+    listed["jaar"] = listed["jaar"].fillna(listed["geldig_van"])
+    listed = listed.assign(herkomst=REGISTER, beoogd=None, bereikt=None, bereikt_status=NOT_APPLICABLE)
+    reached = (
+        step.read(REACHED)
+        .df()
+        .merge(
+            step.read(DEALS).df()[["deal", "doel", "gestart_op"]].rename(columns={"doel": "hoort_bij"}),
+            on="deal",
+        )
+    )
+    started = pd.to_datetime(reached["gestart_op"]).dt.year
+    goals = reached.assign(
+        herkomst=EVALUATION,
+        code=reached["deal"] + ": " + reached["doel"],
+        naam=reached["doel"],
+        jaar=started,
+        oordeel=None,
+        toelichting=None,
+        is_voorbeeld=False,
+    )
+    rows = pd.concat([listed, goals], ignore_index=True)
+    for column in ("document", "vraag", "bereik"):
+        rows[column] = rows[column].astype(object).fillna("geen")
+    rows["aandeel_pct"] = (
+        100 * rows["bereikt"].astype("Float64") / rows["beoogd"].astype("Float64").replace(0, pd.NA)
+    )
+    rows = with_status(
+        rows, {"oordeel": NOT_AVAILABLE, "beoogd": NOT_AVAILABLE, "aandeel_pct": NOT_AVAILABLE}
+    )
+    is_goal = rows["herkomst"] == EVALUATION
+    rows["oordeel_status"] = rows["oordeel_status"].mask(is_goal, NOT_APPLICABLE)
+    for figure in ("beoogd", "aandeel_pct"):
+        rows[f"{figure}_status"] = rows[f"{figure}_status"].where(is_goal, NOT_APPLICABLE)
+    expected = int(nodes["code"].nunique()) + len(reached)
+    return offered(step, RESULTS, rows, resultaten_en_doelen=expected)
