@@ -44,7 +44,9 @@ def template(
     experiment: Annotated[
         str | None, typer.Argument(metavar="[EXPERIMENT]", help="Whose form, when several have one.")
     ] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="File to write.", show_default="its own name")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="File to write.", show_default="its own name")
+    ] = None,
 ) -> None:
     """Write an empty register (XLSX) with drop-down lists, explanations and examples."""
     known = templates()

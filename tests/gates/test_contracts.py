@@ -42,7 +42,7 @@ DIMENSIONS = SCHEMA["$defs"]["DataQuality"]["properties"]["dimension"]["enum"]
 MOST_RULES = 12
 """More named checks than this on one table are not read any more, and each costs 20 to 40 ms a run."""
 OF_THE_PLATFORM = {
-    "document": {"magLeegZijn", "rijbehoud", "redenen", "bron"},
+    "document": {"magLeegZijn", "rijbehoud", "redenen", "bron", "evaluatie"},
     "column": {"eenheid", "zonderGrenzen", "soort", "decimalen", "stempel"},
     "rule": {"reikwijdte"},
 }
@@ -55,7 +55,7 @@ STATUSES = (
 SUFFIX_OF_UNIT = {
     "µg/m³": "_ug_m3", "%": "_pct", "km": "_km", "m": "_m", "uur": "_uur", "min": "_min",
     "minuten": "_minuten", "s": "_s", "km/u": "_km_h", "°C": "_c", "hPa": "_hpa", "°": "_graden",
-    "EUR": "_eur",
+    "EUR": "_eur", "dagen": "_dagen",
 }  # fmt: skip
 WORDS_OF_MACHINES = {
     "expect", "column", "columns", "values", "value", "table", "row", "count", "unique", "null", "between",

@@ -88,7 +88,7 @@ def oordelen(step: Step) -> Offered:
 def geld(step: Step) -> Offered:
     """Budgets and realised amounts, in unrounded euros as they were given."""
     made, number = _sheet_now(step, "geld")
-    return offered(step, MONEY, made, number, som_gerealiseerd_eur=float(made["gerealiseerd_eur"].sum()))
+    return offered(step, MONEY, made, number, rijen=number)
 
 
 @gated_table(DEALS, reads=[Reads(REGISTER)])

@@ -50,7 +50,9 @@ def bereikt(step: Step) -> Offered:
     rows["doel"] = rows["doel"].fillna("geen")
     rows["bereikt_status"] = rows["bereikt_status"].fillna("niet_beschikbaar")
     rows["bron"] = rows["bron"].astype(object).fillna("niet bekend").mask(without, NO_EVALUATION)
-    return offered(step, REACHED, rows, deals_met_experiment=deals["deal"].nunique())
+    per_experiment = {str(t["experiment"].iloc[0]): len(t) for t in told if len(t)}
+    expected = sum(per_experiment.get(e, 1) for e in deals["experiment"])
+    return offered(step, REACHED, rows, doelen_van_deals=expected)
 
 
 def _goals(step: Step, table: GatedTable) -> pd.DataFrame:

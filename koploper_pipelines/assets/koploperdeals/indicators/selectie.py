@@ -47,7 +47,7 @@ def selectie(step: Step) -> Offered:
 
 def _applications(applications: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     per = judged.groupby("aanvraag")["score_pct"].agg(
-        score_pct="mean", score_spreiding="std", aantal_beoordelaars="size"
+        score_pct="mean", score_spreiding_pct="std", aantal_beoordelaars="size"
     )
     rows = applications.merge(per.reset_index(), how="left", on="aanvraag")
     rows["rang"] = rows.groupby("tranche")["score_pct"].rank(method="min", ascending=False)
@@ -77,9 +77,9 @@ def _tranches(rows: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
                 "afgewezen": int(own["afgewezen"].sum()),
                 "aantal_beoordelaars": scores.loc[scores["tranche"] == tranche, "beoordelaar"].nunique(),
                 "score_pct": given.median(),
-                "score_spreiding": given.std(),
-                "score_p25": given.quantile(0.25),
-                "score_p75": given.quantile(0.75),
+                "score_spreiding_pct": given.std(),
+                "score_p25_pct": given.quantile(0.25),
+                "score_p75_pct": given.quantile(0.75),
                 "is_voorbeeld": bool(own["is_voorbeeld"].any()),
                 **_agreement(scores[scores["tranche"] == tranche]),
             }

@@ -90,4 +90,5 @@ def _lead_times(spells: pd.DataFrame, phase: str, least: int) -> pd.DataFrame:
         rows = phases.cumulative_incidence(spells["dagen"], spells["einde"]).assign(onderdeel=CURVE)
         # Per day numbers of deals that ended then; what is counted once is counted in the steps.
         rows = rows.drop(columns=list(phases.CAUSES))
+    rows = rows.rename(columns={"dagen": "na_dagen"})
     return rows.assign(tranche=ALL, stap=phase, volgnummer=range(1, len(rows) + 1))

@@ -99,6 +99,6 @@ def afspraken_duiding(step: Step) -> Offered:
     """Agreements on the democratic interpretation of data, and what became of them."""
     rows = sheet(step, "afspraken")
     is_open = rows["stand"].isin(["open", "in_uitvoering"])
-    rows["dagen_open"] = (rows["stand_op"] - rows["gemaakt_op"]).dt.days.where(is_open)
-    rows = with_status(rows, {"dagen_open": NOT_APPLICABLE})
+    rows["open_dagen"] = (rows["stand_op"] - rows["gemaakt_op"]).dt.days.where(is_open)
+    rows = with_status(rows, {"open_dagen": NOT_APPLICABLE})
     return offered(step, AGREEMENTS, rows, afspraken=len(sheet(step, "afspraken")))

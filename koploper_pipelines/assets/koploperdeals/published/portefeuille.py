@@ -113,18 +113,18 @@ def selectie(step: Step) -> Offered:
     rows = step.read(SELECTION).df()
     total = int(rows["aantal"].sum())
     rows = with_status(
-        rows, {"score_pct": NOT_AVAILABLE, "score_spreiding": NOT_AVAILABLE, "alpha": NOT_AVAILABLE}
+        rows, {"score_pct": NOT_AVAILABLE, "score_spreiding_pct": NOT_AVAILABLE, "alpha": NOT_AVAILABLE}
     )
     few = rows["aantal_beoordelaars"].fillna(0)
     for figures, least in (
-        (["score_pct", "rang", "score_p25", "score_p75"], FOR_A_MEAN),
-        (["score_spreiding"], FOR_A_SPREAD),
+        (["score_pct", "rang", "score_p25_pct", "score_p75_pct"], FOR_A_MEAN),
+        (["score_spreiding_pct"], FOR_A_SPREAD),
     ):
         hidden = (few < least) & rows[figures[0]].notna()
         rows[figures] = rows[figures].mask(few < least)
         rows[f"{figures[0]}_status"] = rows[f"{figures[0]}_status"].mask(hidden, SUPPRESSED)
     rows["alpha_status"] = rows["alpha_status"].where(rows["onderdeel"] == "tranche", NOT_APPLICABLE)
-    for figure in ("score_pct", "score_spreiding"):
+    for figure in ("score_pct", "score_spreiding_pct"):
         rows[f"{figure}_status"] = rows[f"{figure}_status"].mask(rows["onderdeel"] == "reden", NOT_APPLICABLE)
     return offered(step, SHOWN_SELECTION, rows, aantal=total)
 

@@ -22,6 +22,7 @@ from koploper_pipelines.assets.koploperdeals.published.shared import (
 from koploper_pipelines.assets.koploperdeals.shape import offered
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
+from koploper_pipelines.relations import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 ACCOUNTED = "koploperdeals/published/verantwoording"
 PER_GOAL = "koploperdeals/published/geld_per_doel"
 RESULTS = "koploperdeals/published/beoogde_resultaten"
+LAST_YEAR = 9999
 NOT_SAME = ("wijkt_af", "onmogelijk")
 REGISTER, EVALUATION = "register", "evaluatie"
 
@@ -73,7 +75,7 @@ def verantwoording(step: Step) -> Offered:
         rows[f"{colour}_pct"] = (
             100 * rows[colour].astype("Float64") / rows["totaal"].astype("Float64").mask(rows["totaal"] == 0)
         )
-    rows["aantallen_status"] = rows["totaal"].notna().map({True: DEFINITIVE, False: NOT_AVAILABLE})
+    rows["totaal_status"] = rows["totaal"].notna().map({True: DEFINITIVE, False: NOT_AVAILABLE})
     money = _money(step)
     # One amount a code and document, of the whole code: of several it is not known which one counts.
     whole = money[money["deal"].isna() & money["fase"].isna() & money["oordeel"].notna()]
@@ -126,10 +128,7 @@ def geld_per_doel(step: Step) -> Offered:
         rows[f"{verdict}_status"] = rows[f"{verdict}_status"].where(rows["soort"] == "lasten", NOT_APPLICABLE)
     if step.settings(KoploperSettings).ondergrens_verschil_eur is None:
         rows["oordeel_met_ondergrens_status"] = NOT_APPLICABLE
-    total = float(step.read(MONEY).df()["gerealiseerd_eur"].sum())
-    # Amounts are shown in cents: half a cent each way per amount.
-    margin = 0.005 * len(rows)
-    return offered(step, PER_GOAL, rows, som_min_eur=total - margin, som_max_eur=total + margin)
+    return offered(step, PER_GOAL, rows, bedragen=count(step.read(MONEY)))
 
 
 def _names(step: Step) -> pd.DataFrame:
@@ -148,8 +147,11 @@ def beoogde_resultaten(step: Step) -> Offered:
     judged = step.read(JUDGEMENTS).df()[
         ["jaar", "document", "vraag", "bereik", "code", "oordeel", "toelichting"]
     ]
-    listed = nodes.merge(judged, how="left", on="code")
-    listed["jaar"] = listed["jaar"].fillna(listed["geldig_van"])
+    # A code may mean another result in another year.
+    own = nodes.merge(judged, on="code")
+    own = own[(own["jaar"] >= own["geldig_van"]) & (own["jaar"] <= own["geldig_tot"].fillna(LAST_YEAR))]
+    unjudged = nodes[~nodes["code"].isin(judged["code"])].assign(jaar=lambda n: n["geldig_van"])
+    listed = pd.concat([own, unjudged], ignore_index=True)
     listed = listed.assign(herkomst=REGISTER, beoogd=None, bereikt=None, bereikt_status=NOT_APPLICABLE)
     reached = (
         step.read(REACHED)
@@ -182,5 +184,5 @@ def beoogde_resultaten(step: Step) -> Offered:
     rows["oordeel_status"] = rows["oordeel_status"].mask(is_goal, NOT_APPLICABLE)
     for figure in ("beoogd", "aandeel_pct"):
         rows[f"{figure}_status"] = rows[f"{figure}_status"].where(is_goal, NOT_APPLICABLE)
-    expected = int(nodes["code"].nunique()) + len(reached)
+    expected = int(judged["code"].isin(nodes["code"]).sum()) + len(unjudged) + len(reached)
     return offered(step, RESULTS, rows, resultaten_en_doelen=expected)
