@@ -21,6 +21,7 @@ MOVED, STOPPED = "door", "gestopt"
 CAUSES = (MOVED, STOPPED)
 RUNS = "loopt"
 Z95 = 1.959963984540054
+TINY = 1e-9
 
 
 def spells(phases: pd.DataFrame, until: pd.Timestamp) -> pd.DataFrame:
@@ -111,7 +112,8 @@ def _variance(
 def _bounds(
     chance: npt.NDArray[np.float64], error: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    inside = (chance > 0) & (chance < 1)
+    # Sums of products end just beside 0 and 1, where the scale has no width.
+    inside = (chance > TINY) & (chance < 1 - TINY)
     safe = np.where(inside, chance, 0.5)
     width = Z95 * error / np.abs(safe * np.log(safe))
     lower, upper = safe ** np.exp(width), safe ** np.exp(-width)
@@ -120,5 +122,5 @@ def _bounds(
 
 def median_days(curve: pd.DataFrame) -> float | None:
     """The first day by which at least half has moved on; None when fewer than half ever have."""
-    reached = curve.loc[curve[f"kans_{MOVED}"] >= 0.5 - 1e-12, "dagen"]
+    reached = curve.loc[curve[f"kans_{MOVED}"] >= 0.5 - TINY, "dagen"]
     return None if reached.empty else float(reached.iloc[0])
