@@ -1,7 +1,7 @@
 """`koploper register`: the empty form of a register that people keep and drop in the inbox.
 
-Here belongs finding the experiments that have one and writing it. An experiment has a register when its folder
-below `assets/` has a module `template`; what stands in the form is said there.
+Here belongs finding the experiments that have one and writing it. An experiment has a register when its
+folder below `assets/` has a module `template`; what stands in the form is said there.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ CONSERVATION_RULE = "geen_rij_verloren"
 MOST_ROWS_RULE = "meeste_rijen_blijven"
 SOURCE_RULE = "bron_bereikbaar"
 EVALUATION_PARTS = ("doel", "beoogd", "bereikt", "status", "bron", "waar")
-"""SQL over the table's columns: the goal, what was intended and reached, the status of what was reached, where
-the intention comes from, and which rows are meant. NULL for what there is not."""
+"""SQL over the table's columns: the goal, what was intended and reached, the status of what was reached,
+where the intention comes from, and which rows are meant. NULL for what there is not."""
 MOST_ROWS_SHARE = 0.10
 """Above this share of rows that break a row rule the whole partition is held back."""
 

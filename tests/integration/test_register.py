@@ -219,7 +219,7 @@ def test_no_person_is_named_anywhere(demo: Platform, tables: dict[str, pd.DataFr
         assert not rows.astype(str).isin(published_hashes).any().any(), name
 
 
-# -- The template ----------------------------------------------------------------------------------------------
+# -- The template --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_empty_template_only_lacks_its_day(tmp_path: Path) -> None:
     assert [(f.sheet, f.found) for f in found] == [("register", "0 rijen")]
 
 
-# -- A workbook with mistakes ------------------------------------------------------------------------------------
+# -- A workbook with mistakes --------------------------------------------------------------------------------
 
 
 def at(book: Workbook, sheet: str, column: str, **key: Any) -> tuple[int, int]:
@@ -361,7 +361,16 @@ def forty_mistakes(spoil: Spoiler) -> None:
         "doelenboom", "geldig_van", code="3", niveau="programma", geldig_van=2023, geldig_tot=2024, **node
     )
     spoil.add("doelenboom", "hoort_bij", code="X1", niveau="beleidsdoel", geldig_van=2022, **node)
-    spoil.add("doelenboom", "hoort_bij", code="X2", niveau="beleidsdoel", hoort_bij="9.7", geldig_van=2021, geldig_tot=2022, **node)  # fmt: skip
+    spoil.add(
+        "doelenboom",
+        "hoort_bij",
+        code="X2",
+        niveau="beleidsdoel",
+        hoort_bij="9.7",
+        geldig_van=2021,
+        geldig_tot=2022,
+        **node,
+    )
     twice = {
         "naam": "x",
         "instrument": "koploperdeal",
@@ -386,7 +395,16 @@ def forty_mistakes(spoil: Spoiler) -> None:
     spoil.put("fasen", "geeindigd_op", date(2021, 3, 1), deal="TG", fase="verkennen")
     spoil.put("gebruik", "gebruikt_op", date(2030, 1, 1), deal="SF")
     spoil.put("oordelen", "toelichting", None, code="1-2022-r30")
-    spoil.add("leerpunten", "leidde_tot", leerpunt="L3", deal="SP", datum=date(2022, 5, 1), tekst="x", leidde_tot="SF", is_voorbeeld="ja")  # fmt: skip
+    spoil.add(
+        "leerpunten",
+        "leidde_tot",
+        leerpunt="L3",
+        deal="SP",
+        datum=date(2022, 5, 1),
+        tekst="x",
+        leidde_tot="SF",
+        is_voorbeeld="ja",
+    )
 
 
 def places(findings: list[Finding]) -> set[tuple[str, int | None, str | None]]:
@@ -427,7 +445,7 @@ def test_mistake_leaves_the_register_as_it_was(demo_file: Path, tmp_path: Path) 
     pd.testing.assert_frame_equal(lake_table(platform, REGISTER), before)
 
 
-# -- Control totals ------------------------------------------------------------------------------------------------
+# -- Control totals ------------------------------------------------------------------------------------------
 
 
 def test_missed_control_total_is_refused_with_programme_colour_expected_and_found(
@@ -451,7 +469,7 @@ def test_missed_control_total_is_refused_with_programme_colour_expected_and_foun
     )
 
 
-# -- What takes the place of what --------------------------------------------------------------------------------------
+# -- What takes the place of what ----------------------------------------------------------------------------
 
 
 def small_register(**changes: Any) -> dict[str, list[dict[str, Any]]]:
@@ -526,7 +544,7 @@ def test_workbook_with_macros_is_refused(tmp_path: Path) -> None:
         workbook.read(file, file.name)
 
 
-# -- Simulated deals ----------------------------------------------------------------------------------------------------
+# -- Simulated deals -----------------------------------------------------------------------------------------
 
 
 def test_simulated_register_is_accepted_and_keeps_its_truth(tmp_path: Path) -> None:

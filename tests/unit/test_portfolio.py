@@ -14,7 +14,7 @@ from koploper_pipelines.methods.koploperdeals import phases, portfolio, selectio
 from koploper_pipelines.methods.koploperdeals.frames import frame
 from koploper_pipelines.simulation.koploperdeals import MOVE_PER_DAY, STOP_PER_DAY, simulate
 
-# -- Phases ----------------------------------------------------------------------------------------------------
+# -- Phases --------------------------------------------------------------------------------------------------
 
 
 def durations(number: int, seed: int, censored: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +70,7 @@ def _chance_by(day: float, curve: pd.DataFrame, column: str) -> float:
 
 
 def test_interval_holds_the_true_chance_and_a_naive_one_does_not() -> None:
-    """400 registers of 60 deals; Kaplan–Meier per cause, which takes a stopped deal for one that may still move, is off."""
+    """400 registers of 60 deals; Kaplan–Meier per cause takes a stopped deal for one that may still move."""
     day, rate = 150.0, MOVE_PER_DAY + STOP_PER_DAY
     true = MOVE_PER_DAY / rate * (1 - np.exp(-rate * day))
     held, naive = [], []
@@ -100,13 +100,16 @@ def test_repeated_phase_goes_on_and_a_running_one_lasts_until_the_last_day() -> 
     rows = frame(
         "fasen",
         [
-            {"deal": "A", "fase": "verkennen", "begonnen_op": date(2022, 1, 1), "geeindigd_op": date(2022, 2, 1), "uitgang": "herhaald"},
-            {"deal": "A", "fase": "verkennen", "begonnen_op": date(2022, 3, 1), "geeindigd_op": date(2022, 4, 1), "uitgang": "volgende_fase"},
-            {"deal": "A", "fase": "ontwikkelen", "begonnen_op": date(2022, 4, 1), "geeindigd_op": date(2022, 5, 1), "uitgang": "herhaald"},
-            {"deal": "A", "fase": "ontwikkelen", "begonnen_op": date(2022, 5, 1), "uitgang": "loopt"},
-            {"deal": "B", "fase": "verkennen", "begonnen_op": date(2022, 6, 1), "geeindigd_op": date(2022, 6, 11), "uitgang": "gestopt"},
+            dict(zip(("deal", "fase", "begonnen_op", "geeindigd_op", "uitgang"), row, strict=True))
+            for row in (
+                ("A", "verkennen", date(2022, 1, 1), date(2022, 2, 1), "herhaald"),
+                ("A", "verkennen", date(2022, 3, 1), date(2022, 4, 1), "volgende_fase"),
+                ("A", "ontwikkelen", date(2022, 4, 1), date(2022, 5, 1), "herhaald"),
+                ("A", "ontwikkelen", date(2022, 5, 1), None, "loopt"),
+                ("B", "verkennen", date(2022, 6, 1), date(2022, 6, 11), "gestopt"),
+            )
         ],
-    )  # fmt: skip
+    )
     found = phases.spells(rows, pd.Timestamp(2022, 12, 31))
     told = [(r.deal, r.fase, int(r.dagen), r.einde, r.keren) for r in found.itertuples()]
     assert told == [
@@ -133,7 +136,7 @@ def test_simulated_deals_move_on_as_often_as_their_truth_says(tmp_path: Path) ->
     assert curve["kans_door_onder"].iloc[-1] <= ever <= curve["kans_door_boven"].iloc[-1]
 
 
-# -- Selection ---------------------------------------------------------------------------------------------------
+# -- Selection -----------------------------------------------------------------------------------------------
 
 KRIPPENDORFF = np.array(
     [
@@ -202,7 +205,7 @@ def test_weights_decide_the_score() -> None:
     assert found.to_dict() == {("A", "p"): 75.0, ("A", "q"): 25.0, ("B", "p"): 50.0}
 
 
-# -- Portfolio -----------------------------------------------------------------------------------------------------
+# -- Portfolio -----------------------------------------------------------------------------------------------
 
 
 def test_plan_and_realisation_per_year_and_tranche() -> None:

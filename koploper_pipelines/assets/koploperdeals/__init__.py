@@ -1,4 +1,4 @@
-"""Koploperdeals: the portfolio of deals itself, from the register that policy officers keep to the account given.
+"""Koploperdeals: the portfolio of deals itself, from the register that people keep to the account given.
 
 Here belongs what is particular to the portfolio: its tables, and the choices that could have been made
 otherwise. The rules themselves are in `methods/koploperdeals/`.
@@ -16,6 +16,6 @@ class KoploperSettings(ExperimentSettings):
     model_config = SettingsConfigDict(frozen=True, env_prefix="KOPLOPER_KOPLOPERDEALS_")
 
     ondergrens_verschil_eur: float | None = Field(None, gt=0)
-    """Differences from the budget below this count as green; off by default, as the rule's text is cut off."""
+    """Differences from the budget below this count as green; off by default: the rule's text is cut off."""
     min_deals_voor_curve: int = Field(10, ge=2)
     """Deals in a phase from which lead times are shown as a curve; below it as a list."""

@@ -1,7 +1,7 @@
 """Frames in the shape of a table's contract.
 
-Here belongs what every layer of the portfolio does before it offers rows: the contract's columns in its order and
-types, also where a whole column is missing.
+Here belongs what every layer of the portfolio does before it offers rows: the contract's columns in its order
+and types, also where a whole column is missing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from koploper_pipelines.gates.table import Step
 
-TYPES = {
+TYPES: dict[str, Any] = {
     "string": "object",
     "integer": "Int64",
     "number": "Float64",

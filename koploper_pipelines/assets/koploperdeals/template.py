@@ -58,10 +58,10 @@ def _explain(sheet: Worksheet) -> None:
     from koploper_pipelines.methods.koploperdeals.schema import SHEETS
 
     for line in (
-        "Register van de deals. Vul de bladen in, bewaar als .xlsx en zet het bestand in de map inbox/koploperdeals.",
-        "Staat er een fout in, dan wordt niets geladen; in inbox/afgekeurd staat dan een lijst met alle bevindingen.",
-        "Een nieuw bestand komt in de plaats van het vorige. Geen formules in tekst, geen samengevoegde of verborgen"
-        " cellen; bedragen in hele of gebroken euro's, procenten als gewoon getal.",
+        "Register van de deals. Vul de bladen in, bewaar als .xlsx en zet het in de map inbox/koploperdeals.",
+        "Staat er een fout in, dan wordt niets geladen; in inbox/afgekeurd staat wat er fout is.",
+        "Een nieuw bestand komt in de plaats van het vorige. Geen formules in tekst, geen samengevoegde of"
+        " verborgen cellen; bedragen in hele of gebroken euro's, procenten als gewoon getal.",
     ):
         sheet.append([line])
     sheet.append([])

@@ -155,7 +155,7 @@ def control_values(
     return found.to_numpy(dtype=np.int64)
 
 
-# -- Money -----------------------------------------------------------------------------------------------------
+# -- Money ---------------------------------------------------------------------------------------------------
 
 
 def budget_verdict(
@@ -225,7 +225,7 @@ def money(records: pd.DataFrame, lower_limit_eur: float | None) -> pd.DataFrame:
     )
 
 
-# -- Published figures done again ---------------------------------------------------------------------------------
+# -- Published figures done again ----------------------------------------------------------------------------
 
 FINDING = [
     "soort",
@@ -373,7 +373,7 @@ def money_findings(records: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([deviations[FINDING], contradictions[FINDING]], ignore_index=True)
 
 
-# -- The table of the account -----------------------------------------------------------------------------------------
+# -- The table of the account --------------------------------------------------------------------------------
 
 
 def account(nodes: pd.DataFrame, judgements: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

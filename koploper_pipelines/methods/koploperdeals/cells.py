@@ -1,7 +1,7 @@
 """One cell of the register: the value that it holds, or what was expected instead.
 
-Belongs here: what a spreadsheet can do to a single value (text for a date, a percentage for a number, a formula
-that failed or that does something to whoever opens it). Rules over cells are in `checks.py`.
+Belongs here: what a spreadsheet can do to a single value (text for a date, a percentage for a number, a
+formula that failed or that does something to whoever opens it). Rules over cells are in `checks.py`.
 """
 
 from __future__ import annotations
@@ -118,9 +118,10 @@ def _day(value: Any, field: Field) -> date:
         if value.time() != time():
             raise Unexpected(f"{field.expected}; er staat een tijd bij")
         value = value.date()
-    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+    day: date = value
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
         raise Unexpected(f"een datum van {FIRST_YEAR} tot en met {LAST_YEAR}")
-    return value
+    return day
 
 
 def _number(cell: Cell, field: Field) -> int | float:
@@ -138,7 +139,8 @@ def _number(cell: Cell, field: Field) -> int | float:
     )
     if (low is not None and value < low) or (high is not None and value > high):
         raise Unexpected(field.expected)
-    return value
+    number: int | float = value
+    return number
 
 
 def _kind_of(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Rules of the register over more than one cell: keys, references, order in time, weights, control totals.
 
-Belongs here: what makes a register as a whole wrong, each finding with its place and what was expected. A cell
-that was found wrong already sets off nothing here, so that one mistake is one finding.
+Belongs here: what makes a register as a whole wrong, each finding with its place and what was expected. A
+cell that was found wrong already sets off nothing here, so that one mistake is one finding.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def read_sheet(
 
     Args:
         sheet: what the sheet may hold.
-        rows: number in the spreadsheet, and the cell per column; a column without cell was found wrong before.
+        rows: number in the spreadsheet, and the cell per column; one without cell was found wrong before.
     """
     made: list[Row] = []
     findings: list[Finding] = []
@@ -254,7 +254,7 @@ def _years_of_codes(register: Register) -> Iterator[Finding]:
                 yield _finding(sheet, row, "code", f"een code die in {row['jaar']} geldt")
 
 
-# -- Choosing --------------------------------------------------------------------------------------------------
+# -- Choosing ------------------------------------------------------------------------------------------------
 
 
 def _weights(register: Register) -> Iterator[Finding]:
@@ -297,7 +297,7 @@ def _applications(register: Register) -> Iterator[Finding]:
         yield from _in_order("aanvragen", row, "ingediend_op", "besluit_op")
 
 
-# -- Deals -------------------------------------------------------------------------------------------------------
+# -- Deals ---------------------------------------------------------------------------------------------------
 
 
 def _in_order(sheet: str, row: Row, first: str, last: str) -> Iterator[Finding]:
@@ -361,7 +361,7 @@ def _lessons(register: Register) -> Iterator[Finding]:
             yield _finding("leerpunten", row, "leidde_tot", f"een deal die na {day} is gestart ({later})")
 
 
-# -- Accountability ------------------------------------------------------------------------------------------------
+# -- Accountability ------------------------------------------------------------------------------------------
 
 
 def _explanations(register: Register) -> Iterator[Finding]:
@@ -416,7 +416,8 @@ def totals_that_differ(
             name = (
                 "alle programma's" if row["code"] == TOTAL else f"{row['code']} {names.get(row['code'], '')}"
             )
-            what = f"{name.strip()}: {row['telt']}, {row['vraag']} {row['document']} {row['jaar']} {row['bereik']}"
+            occasion = " ".join(str(row[c]) for c in ("vraag", "document", "jaar", "bereik"))
+            what = f"{name.strip()}: {row['telt']}, {occasion}"
             yield Finding(
                 "controletotalen",
                 row.number,

@@ -14,7 +14,7 @@ import pandas as pd
 
 from koploper_pipelines.methods.koploperdeals.schema import BY_NAME, Kind
 
-DTYPES: Mapping[Kind, str] = {
+DTYPES: Mapping[Kind, Any] = {
     "tekst": "object",
     "code": "object",
     "lijst": "object",
@@ -35,7 +35,7 @@ def as_json(values: Mapping[str, Any]) -> str:
 
 
 def frame(sheet: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A typed frame of a sheet, all its columns in order, from values as they are or as `as_json` wrote them."""
+    """A typed frame of a sheet, all its columns in order, from values as they are or as in `as_json`."""
     listed = list(rows)
     columns = {}
     for field in BY_NAME[sheet].fields:

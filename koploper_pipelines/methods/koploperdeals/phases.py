@@ -1,7 +1,7 @@
 """Phases of deals: how long until a deal moves on or stops, with deals that are still in the phase.
 
-Belongs here: the Aalen–Johansen estimator of the chance to have ended by a cause, for causes that exclude each
-other. One minus Kaplan–Meier per cause would count a stopped deal as one that could still move on.
+Belongs here: the Aalen–Johansen estimator of the chance to have ended by a cause, for causes that exclude
+each other. One minus Kaplan–Meier per cause would count a stopped deal as one that could still move on.
 
 Sources: Aalen and Johansen (1978), "An empirical transition matrix for non-homogeneous Markov chains based on
 censored observations", Scand. J. Statist. 5; variance of the cumulative incidence by the delta method, as in
@@ -59,7 +59,7 @@ def cumulative_incidence(days: npt.ArrayLike, end: npt.ArrayLike) -> pd.DataFram
     """The chance to have ended by each cause, by day (Aalen–Johansen), with 95% intervals.
 
     Args:
-        days: duration, shape (n,), at least 0; of a deal that still is in the phase, until the last known day.
+        days: duration, shape (n,), at least 0; of a deal still in the phase, until the last known day.
         end: door, gestopt or loopt, shape (n,).
 
     Returns:
@@ -106,7 +106,7 @@ def _variance(
         + np.cumsum(b)
         - 2 * (chance * np.cumsum(c) - np.cumsum(c * chance))
     )
-    return np.maximum(variance, 0.0)
+    return np.asarray(np.maximum(variance, 0.0))
 
 
 def _bounds(

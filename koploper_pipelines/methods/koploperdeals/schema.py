@@ -145,7 +145,7 @@ SHEETS = (
     ),
     Sheet(
         "doelenboom",
-        "Programma's, beleidsdoelen, meerjarendoelen en beoogde resultaten, elk met de jaren waarin de code geldt.",
+        "Programma's, beleidsdoelen, meerjarendoelen en beoogde resultaten, met de jaren waarin zij gelden.",
         ("code", "geldig_van"),
         (
             _code("code", "Code, zoals in de begroting", "9.7.4"),

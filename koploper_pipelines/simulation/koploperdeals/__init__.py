@@ -81,7 +81,7 @@ def write_register(path: Path, sheets: Mapping[str, list[dict[str, Any]]]) -> Pa
 
 
 def _course(number: int, last_day: date, days: int, seed: int) -> Any:
-    """Every phase of every deal: deal, fase, begin and end as days before or after the last day, and how it ended."""
+    """Every phase of every deal: begin and end counted from the register's last day, and how it ended."""
     import numpy as np
     import pandas as pd
 

@@ -1,9 +1,9 @@
 """The demo's register, filled from the public budget texts of Provincie Utrecht.
 
-Belongs here: what the texts say, and records made to match the totals that they give, each marked as example.
-Where a text gives a total only, its records hang under `niet toegedeeld`. Sources: begroting 2021 p21205,
-begroting 2022 p23222, begroting 2024 p31904; jaarverslag 2020 p20149, 2021 p24283 and p24286, 2022 p30077;
-zomernota 2022 p31071, 2023 p31271; Stadszaken 3304 (Snuffelfiets).
+Belongs here: what the texts say of goals, judgements and money, and records made to match the totals that
+they give, each marked as example. Where a text gives a total only, its records hang under `niet toegedeeld`.
+Sources: begroting 2021 p21205, begroting 2022 p23222, begroting 2024 p31904; jaarverslag 2020 p20149, 2021
+p24283 and p24286, 2022 p30077; zomernota 2022 p31071, 2023 p31271; Stadszaken 3304 (Snuffelfiets).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import chain, repeat
 from typing import Any
+
+from koploper_pipelines.simulation.koploperdeals import portfolio
 
 UNTIL = date(2023, 12, 31)
 NONE_KNOWN = "niet toegedeeld"
@@ -80,11 +82,11 @@ def sheets() -> Mapping[str, Rows]:
         "geld": _money(),
         "controletotalen": list(_controls()),
         "gepubliceerde_cijfers": list(_published()),
-        **_portfolio(),
+        **portfolio.sheets(REAL_LONG_TERM, UNTIL),
     }
 
 
-# -- Doelenboom and judgements ---------------------------------------------------------------------------------
+# -- Doelenboom and judgements -------------------------------------------------------------------------------
 
 
 def _node(
@@ -234,7 +236,7 @@ def _summer_2023() -> Rows:
 def _intended_2021() -> Rows:
     """The five results that the budget of 2021 intends for 9.7.4; of the last two the text is cut off."""
     texts = (
-        "Het Innovatieproces Digitale Innovatie is vastgesteld, met een vervolg om de koploperdeals te ondersteunen",
+        "Innovatieproces Digitale Innovatie vastgesteld, met een vervolg dat koploperdeals ondersteunt",
         "Het uitvoeringsplan 2021-2022 is vastgesteld, met hoeveel koploperdeals er per jaar komen",
         "Het plan en het afgesproken aantal koploperdeals zijn uitgevoerd",
         "De vo… (in de bron afgebroken)",
@@ -283,7 +285,7 @@ def _changes() -> Rows:
     ]
 
 
-# -- What was published ------------------------------------------------------------------------------------------
+# -- What was published --------------------------------------------------------------------------------------
 
 
 def _controls() -> Iterator[dict[str, Any]]:
@@ -298,9 +300,15 @@ def _controls() -> Iterator[dict[str, Any]]:
     ) -> Iterator[dict[str, Any]]:
         for counted, number in numbers.items():
             yield {
-                "jaar": year, "document": document, "vraag": question, "bereik": scope, "code": code,
-                "telt": counted, "aantal": number, "bron": source,
-            }  # fmt: skip
+                "jaar": year,
+                "document": document,
+                "vraag": question,
+                "bereik": scope,
+                "code": code,
+                "telt": counted,
+                "aantal": number,
+                "bron": source,
+            }
 
     for code, numbers in CONTROLS_2022.items():
         yield from told(2022, "jaarverslag", "prestatie", SCOPED, code, numbers, "jaarverslag 2022, p30077")
@@ -354,9 +362,16 @@ def _published() -> Iterator[dict[str, Any]]:
     ) -> Iterator[dict[str, Any]]:
         for measure, value in numbers.items():
             yield {
-                "jaar": year, "document": document, "vraag": question, "bereik": scope, "code": "totaal",
-                "maat": measure, "waarde": value, "van": of, "bron": source,
-            }  # fmt: skip
+                "jaar": year,
+                "document": document,
+                "vraag": question,
+                "bereik": scope,
+                "code": "totaal",
+                "maat": measure,
+                "waarde": value,
+                "van": of,
+                "bron": source,
+            }
 
     delayed = ("vertraagd", "vertraagd_corona", "vertraagd_omgevingswet", "vertraagd_overig")
     for year, numbers, shares, source in (
@@ -396,87 +411,53 @@ def _money() -> Rows:
         "bron": "jaarverslag 2021, p24283",
     }
     return [
-        {**same, "post": "lasten, tabel", "soort": "lasten", "begroting_na_wijziging_eur": 528_359_000, "begroting_basis": "na_wijziging", "gerealiseerd_eur": 460_812_000, "afwijking_gepubliceerd_eur": 65_212_000, "afgerond_op_eur": 1000, "toelichting": "de tabel lijkt over de hele provincie te gaan; de tekst van de bladzijde noemt 14,12 miljoen"},
-        {**same, "post": "lasten, tekst", "soort": "lasten", "begroting_na_wijziging_eur": 14_120_000, "begroting_basis": "na_wijziging", "afgerond_op_eur": 1000},
-        {**same, "post": "baten, tekst", "soort": "baten", "begroting_na_wijziging_eur": 765_000, "begroting_basis": "na_wijziging", "afgerond_op_eur": 1000},
+        {
+            **same,
+            "post": "lasten, tabel",
+            "soort": "lasten",
+            "begroting_na_wijziging_eur": 528_359_000,
+            "begroting_basis": "na_wijziging",
+            "gerealiseerd_eur": 460_812_000,
+            "afwijking_gepubliceerd_eur": 65_212_000,
+            "afgerond_op_eur": 1000,
+            "toelichting": "de tabel lijkt over de hele provincie te gaan; de tekst noemt 14,12 miljoen",
+        },
+        {
+            **same,
+            "post": "lasten, tekst",
+            "soort": "lasten",
+            "begroting_na_wijziging_eur": 14_120_000,
+            "begroting_basis": "na_wijziging",
+            "afgerond_op_eur": 1000,
+        },
+        {
+            **same,
+            "post": "baten, tekst",
+            "soort": "baten",
+            "begroting_na_wijziging_eur": 765_000,
+            "begroting_basis": "na_wijziging",
+            "afgerond_op_eur": 1000,
+        },
         *(
-            {"jaar": year, "document": "jaarverslag", "post": f"deal {deal}, {phase}", "code": REAL_LONG_TERM, "deal": deal, "fase": phase, "soort": "lasten", "begroting_na_wijziging_eur": budget, "begroting_basis": "na_wijziging", "gerealiseerd_eur": spent, "afgerond_op_eur": 0, "toelichting": "voorbeeldbedrag", "is_voorbeeld": "ja"}
+            {
+                "jaar": year,
+                "document": "jaarverslag",
+                "post": f"deal {deal}, {phase}",
+                "code": REAL_LONG_TERM,
+                "deal": deal,
+                "fase": phase,
+                "soort": "lasten",
+                "begroting_na_wijziging_eur": budget,
+                "begroting_basis": "na_wijziging",
+                "gerealiseerd_eur": spent,
+                "afgerond_op_eur": 0,
+                "toelichting": "voorbeeldbedrag",
+                "is_voorbeeld": "ja",
+            }
             for year, deal, phase, budget, spent in (
                 (2021, "TG", "verkennen", 20_000, 19_400.50),
                 (2021, "TG", "experimenteren", 60_000, 63_000),
                 (2022, "SP", "experimenteren", 50_000, 43_750.25),
             )
         ),
-    ]  # fmt: skip
-
-
-# -- The portfolio ------------------------------------------------------------------------------------------------
-
-
-def _portfolio() -> Mapping[str, Rows]:
-    example = {"is_voorbeeld": "ja"}
-    number = "voorbeeldaantal: het afgesproken aantal staat in geen bron"
-    return {
-        "uitvoeringsplan": [
-            {"jaar": 2021, "tranche": "T1", "afgesproken_deals": 2, "bron": number, **example},
-            {"jaar": 2022, "tranche": "T2", "afgesproken_deals": 2, "bron": number, **example},
-        ],
-        "criteria": [
-            {"versie": "v1", "criterium": "relevantie", "naam": "Relevantie voor het beleid (begroting 2021, p21205)", "gewicht_pct": 100, "score_min": 1, "score_max": 5},
-        ],
-        "organisaties": [
-            {"organisatie": "Civity", "naam": "Civity", "soort": "bedrijf"},
-            {"organisatie": "SODAQ", "naam": "SODAQ", "soort": "bedrijf"},
-            {"organisatie": "RIVM", "naam": "Rijksinstituut voor Volksgezondheid en Milieu", "soort": "rijk"},
-            {"organisatie": "Gelderland", "naam": "Provincie Gelderland", "soort": "provincie"},
-        ],
-        "deals": [
-            {"deal": "SF", "naam": "Snuffelfiets", "instrument": "koploperdeal", "tranche": "T1", "vraageigenaar": "voorbeeld: Gezonde leefomgeving", "doel": REAL_LONG_TERM, "experiment": "snuffelfiets", "gestart_op": date(2019, 5, 17), "geeindigd_op": date(2020, 12, 31), "uitkomst": "afgerond", "toelichting": "fase 2 van Fietsend Meetnet; begin en eind uit de bron, tranche en vraageigenaar zijn een voorbeeld", "bron": "Stadszaken 3304", **example},
-            {"deal": "TG", "naam": "Taggen en Gamen", "instrument": "koploperdeal", "tranche": "T1", "vraageigenaar": "voorbeeld: Cultuur en erfgoed", "doel": REAL_LONG_TERM, "experiment": "taggen_en_gamen", "gestart_op": date(2021, 4, 1), "gepland_tot": date(2022, 3, 31), "geeindigd_op": date(2022, 6, 30), "uitkomst": "afgerond", "begroot_eur": 80_000, "besteed_eur": 82_400.50, "toelichting": "data en bedragen zijn een voorbeeld", **example},
-            {"deal": "SP", "naam": "Slimme Participatie", "instrument": "etalageproject", "tranche": "T2", "vraageigenaar": "voorbeeld: Participatie", "doel": REAL_LONG_TERM, "experiment": "slimme_participatie", "gestart_op": date(2022, 3, 1), "gepland_tot": date(2023, 12, 31), "uitkomst": "loopt", "begroot_eur": 50_000, "besteed_eur": 43_750.25, "toelichting": "data en bedragen zijn een voorbeeld", **example},
-        ],
-        "partners": [
-            {"deal": "SF", "organisatie": o, "rol": r}
-            for o, r in (("Civity", "dataleverancier"), ("SODAQ", "uitvoerder"), ("RIVM", "kennispartner"), ("Gelderland", "deelnemer"))
-        ],
-        "fasen": [
-            {"deal": "SF", "fase": "experimenteren", "begonnen_op": date(2019, 5, 17), "geeindigd_op": date(2020, 12, 31), "uitgang": "afgerond"},
-            {"deal": "TG", "fase": "verkennen", "begonnen_op": date(2021, 4, 1), "geeindigd_op": date(2021, 9, 1), "uitgang": "volgende_fase"},
-            {"deal": "TG", "fase": "experimenteren", "begonnen_op": date(2021, 9, 1), "geeindigd_op": date(2022, 6, 30), "uitgang": "afgerond"},
-            {"deal": "SP", "fase": "experimenteren", "begonnen_op": date(2022, 3, 1), "uitgang": "loopt"},
-        ],
-        "aanvragen": [
-            {"aanvraag": a, "titel": t, "tranche": tr, "indiener": "C. Voorbeeld", "ingediend_op": d, "criteria_versie": "v1", "besluit": b, "besluit_op": bd, "reden": r, "deal": deal, **example}
-            for a, t, tr, d, b, bd, r, deal in (
-                ("A1", "Taggen en Gamen", "T1", date(2021, 1, 15), "geselecteerd", date(2021, 3, 1), "relevant", "TG"),
-                ("A2", "voorbeeldaanvraag 2", "T1", date(2021, 1, 20), "afgewezen", date(2021, 3, 1), "geen_data", None),
-                ("A3", "Slimme Participatie", "T2", date(2022, 1, 10), "geselecteerd", date(2022, 2, 15), "relevant", "SP"),
-                ("A4", "voorbeeldaanvraag 4", "T2", date(2022, 1, 12), "afgewezen", date(2022, 2, 15), "onvoldoende_relevant", None),
-            )
-        ],
-        "scores": [
-            {"aanvraag": a, "criterium": "relevantie", "beoordelaar": f"Beoordelaar {n}", "score": s}
-            for a, given in (("A1", (5, 4, 4)), ("A2", (3, 2, 3)), ("A3", (5, 5, 4)), ("A4", (2, 1, 2)))
-            for n, s in enumerate(given, start=1)
-        ],
-        "leerpunten": [
-            {"leerpunt": "L1", "deal": "SF", "datum": date(2021, 1, 23), "tekst": "voorbeeld: inwoners willen zelf in de cijfers kunnen kijken", "leidde_tot": "SP", **example},
-            {"leerpunt": "L2", "deal": "TG", "datum": date(2022, 6, 30), "tekst": "voorbeeld: deelnemers blijven als zij zien wat ermee gebeurt", **example},
-        ],
-        "afspraken": [
-            {"afspraak": "D1", "tekst": "Er komt een kader dat verantwoordelijkheden benoemt en bruikbaar is bij afwegingen", "bijeenkomst": "Democratische Duiding van Data, Statenzaal", "gemaakt_op": date(2019, 12, 4), "eigenaar": "voorbeeld: Beleidslab", "stand": "open", "stand_op": UNTIL, "toelichting": "wat ervan kwam staat in geen bron: de stand is een voorbeeld", "bron": "waag.org", **example},
-        ],
-        "vragen": [
-            {"beleidsvraag": b, "beleidsvraag_tekst": bt, "doel": REAL_LONG_TERM, "deal": deal, "datavraag": d, "datavraag_tekst": dt, "indicator": i, "tabel": t, "kolom": k, **example}
-            for b, bt, deal, d, dt, i, t, k in (
-                ("B1", "Hoe gezond is de lucht op fietsroutes?", "SF", "B1a", "Hoeveel fijnstof meten fietsers per gemeente?", "PM2.5 per gemeente", "snuffelfiets_pm25_gemeente", "pm25_ug_m3"),
-                ("B2", "Wat staat er op luchtfoto's?", "TG", "B2a", "Wat zien spelers, en hoe zeker is dat?", "Labels met zekerheid", "taggen_labels", None),
-                ("B3", "Waarover zijn inwoners het eens?", "SP", "B3a", "Welke stellingen steunen alle groepen?", "Groepsconsensus", "participatie_stellingen", "groepsconsensus"),
-                ("B4", "Helpt data het beleid?", None, "B4a", "Wat veranderde er door een cijfer?", None, None, None),
-                ("B5", "Welke fietsroutes mist men?", None, None, None, None, None, None),
-            )
-        ],
-        "gebruik": [
-            {"deal": "SF", "gebruikt_op": date(2021, 1, 23), "besluit": "voorbeeld: slotbijeenkomst", "tabel": "snuffelfiets_overzicht", "kolom": "metingen_bruikbaar", "cijfer": "20 miljoen metingen", "gevolg": "bevestigd", "bron": "voorbeeld", **example},
-        ],
-    }  # fmt: skip
+    ]

@@ -1,8 +1,8 @@
 """Evaluation: what each experiment intended against what it reached, by its own published evaluation.
 
-Here belongs the link from a deal to its experiment's folder. Which columns of an experiment's evaluation are its
-goals is said in that table's own contract (`evaluatie`), so nothing here knows an experiment. Only published
-tables are read: what their disclosure rules hide is hidden here too.
+Here belongs the link from a deal to its experiment's folder. Which columns of an experiment's evaluation are
+its goals is said in that table's own contract (`evaluatie`), so nothing here knows an experiment. Only
+published tables are read: what their disclosure rules hide is hidden here too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _versions(platform: Platform) -> dict[str, int]:
 
 @gated_table(REACHED, reads=[Reads(DEALS)], also=_versions)
 def bereikt(step: Step) -> Offered:
-    """A row per deal and goal of its experiment; one without a goal where the experiment has no evaluation."""
+    """A row per deal and goal of its experiment; one without a goal where that has no evaluation."""
     import pandas as pd
 
     deals = step.read(DEALS).df().query("experiment.notna()")[["deal", "experiment"]]

@@ -1,7 +1,8 @@
 """Indicators: how applications were scored and decided.
 
 Here belongs the shape of the table: a row an application, and per tranche the spread of scores, the agreement
-between assessors and the reasons. Assessors are hashes here; how many there must be is decided in `published/`.
+between assessors and the reasons. Assessors are hashes here; how many there must be is decided in
+`published/`.
 """
 
 from __future__ import annotations

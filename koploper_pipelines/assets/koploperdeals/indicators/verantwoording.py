@@ -23,5 +23,5 @@ def verantwoording(step: Step) -> Offered:
     rows = accountability.account(nodes, judgements, sheet(step, "gepubliceerde_cijfers"))
     levels = nodes.drop_duplicates("code").set_index("code")["niveau"]
     counted = judgements["code"].map(levels).isin(accountability.COUNTED_LEVELS)
-    # All colours count once for the province; control totals of a colour are held against the register on landing.
+    # Each counts at least for the province; totals per colour are held against the register on landing.
     return offered(step, ACCOUNT, rows, oordelen_alle_plaatsen=int(counted.sum()))

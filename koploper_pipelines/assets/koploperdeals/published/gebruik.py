@@ -28,11 +28,8 @@ def _answering(platform: Platform) -> Iterator[GatedTable]:
     """Published tables of the experiments, as far as they were made; not those of the portfolio itself."""
     # Of the release itself nothing either: it comes after all of these.
     without = (QUESTIONS.split("/")[0], "publicatie")
-    for table in platform.tables.values():
-        contract = table.contract
-        if contract.layer == "published" and contract.experiment not in without:
-            if platform.lake.exists(table.path):
-                yield table
+    published = (t for t in platform.tables.values() if t.contract.layer == "published")
+    yield from (t for t in published if t.contract.experiment not in without and platform.lake.exists(t.path))
 
 
 def _versions(platform: Platform) -> dict[str, int]:
@@ -41,7 +38,7 @@ def _versions(platform: Platform) -> dict[str, int]:
 
 @gated_table(QUESTIONS, reads=[Reads(ROWS)], also=_versions)
 def beleidsvragen(step: Step) -> Offered:
-    """Every policy question with its data question, indicator and table, and the first link that is missing."""
+    """Every policy question with its data question, indicator and table, and the first link missing."""
     from koploper_pipelines.methods.koploperdeals import portfolio
 
     rows = sheet(step, "vragen")

@@ -1,7 +1,7 @@
 """Published: the account over the doelenboom, and the money beside it.
 
-Here belong the verdicts as they are shown: those of people as recorded, the budget rule's as computed, and what
-does not add up in what was published.
+Here belong the verdicts as they are shown: those of people as recorded, the budget rule's as computed, and
+what does not add up in what was published.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ REGISTER, EVALUATION = "register", "evaluatie"
 
 def _findings(step: Step) -> pd.DataFrame:
     """What does not add up, in words: jaar, document, vraag, bereik, code, maat, bevinding."""
-    found = step.read(FINDINGS).df()
-    found = found[found["uitkomst"].isin(NOT_SAME)].copy()
+    every = step.read(FINDINGS).df()
+    found: pd.DataFrame = every[every["uitkomst"].isin(NOT_SAME)].copy()
     numbers = [
         f"{maat}: gepubliceerd {p:g}" + ("" if b != b or b is None else f", berekend {b:g}")
         for maat, p, b in zip(
@@ -58,7 +58,8 @@ def _money(step: Step) -> pd.DataFrame:
     limit = step.settings(KoploperSettings).ondergrens_verschil_eur
     rows = accountability.money(step.read(MONEY).df(), limit)
     applied = rows["oordeel_zonder_ondergrens"] if limit is None else rows["oordeel_met_ondergrens"]
-    return rows.assign(oordeel=applied, ondergrens_eur=limit)
+    judged: pd.DataFrame = rows.assign(oordeel=applied, ondergrens_eur=limit)
+    return judged
 
 
 @gated_table(

@@ -1,7 +1,7 @@
 """Raw: every register that was accepted, row by row, with persons as keyed hashes.
 
-Here belongs the landing: a workbook is taken whole, or refused whole with all its findings at once. The newest
-accepted workbook is the register; earlier ones stay as earlier versions.
+Here belongs the landing: a workbook is taken whole, or refused whole with all its findings at once. The
+newest accepted workbook is the register; earlier ones stay as earlier versions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The register's workbook: an XLSX file as cells, and what is wrong with it as a file.
 
-Here belongs what a spreadsheet can hide: merged cells, hidden rows, headers that are not the template's. What a
-cell and the register as a whole must hold is said in `methods/koploperdeals/`.
+Here belongs what a spreadsheet can hide: merged cells, hidden rows, headers that are not the template's. What
+a cell and the register as a whole must hold is said in `methods/koploperdeals/`.
 """
 
 from __future__ import annotations
