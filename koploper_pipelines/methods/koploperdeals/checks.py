@@ -13,6 +13,7 @@ from datetime import date
 from itertools import pairwise
 from typing import Any
 
+from koploper_pipelines.methods.koploperdeals.accountability import budget_verdict
 from koploper_pipelines.methods.koploperdeals.cells import Cell, Unexpected, Value, value_of
 from koploper_pipelines.methods.koploperdeals.schema import (
     BY_NAME,
@@ -241,7 +242,8 @@ def _years_of_codes(register: Register) -> Iterator[Finding]:
     spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
     unclear: set[str] = set()
     for row in register["doelenboom"]:
-        if row.has("code", "geldig_van") and "geldig_tot" not in row.wrong:
+        is_clear = row.has("code", "geldig_van") and "geldig_tot" not in row.wrong
+        if is_clear and _span(row)[0] <= _span(row)[1]:
             spans[row["code"]].append(_span(row))
         else:
             unclear.add(str(row["code"]))
@@ -372,10 +374,18 @@ def _explanations(register: Register) -> Iterator[Finding]:
 
 
 def _money(register: Register) -> Iterator[Finding]:
+    """Amounts have what they are compared with, and an explanation where that is orange or red."""
     for row in register["geld"]:
         column = f"begroting_{row['begroting_basis']}_eur"
-        if row.has("begroting_basis", "gerealiseerd_eur") and column not in row.wrong and not row.has(column):
+        if not row.has("begroting_basis", "gerealiseerd_eur", "soort") or column in row.wrong:
+            continue
+        if not row.has(column):
             yield _finding("geld", row, column, "gevuld: begroting_basis verwijst ernaar")
+            continue
+        verdict = budget_verdict([row[column]], [row["gerealiseerd_eur"]])[0]
+        is_silent = not row.has("toelichting") and "toelichting" not in row.wrong
+        if row["soort"] == "lasten" and verdict in COLOURS[1:] and is_silent:
+            yield _finding("geld", row, "toelichting", f"gevuld: het bedrag wijkt {verdict} af")
 
 
 HAPPENED = {
