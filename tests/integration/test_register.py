@@ -536,6 +536,16 @@ def test_file_that_excel_has_open_is_left_alone_and_others_are_refused(tmp_path:
     assert refused == {"register.xls.rapport.txt", "half.xlsx.rapport.txt"}
 
 
+def test_experiment_that_the_platform_does_not_have_is_a_finding(tmp_path: Path) -> None:
+    platform = installation(tmp_path / "home")
+    deliver(platform, write_register(tmp_path / "a.xlsx", small_register(experiment="snufelfiets")))
+    assert not landed(platform).passed
+    report = (platform.settings.inbox / "afgekeurd" / "register.xlsx.rapport.txt").read_text(encoding="utf-8")
+    assert "2 bevindingen" in report
+    assert "gevonden 'snufelfiets', verwacht de map van een experiment: " in report
+    assert "snuffelfiets" in report
+
+
 def test_workbook_with_macros_is_refused(tmp_path: Path) -> None:
     file = write_register(tmp_path / "register.xlsx", small_register())
     with zipfile.ZipFile(file, "a") as packed:

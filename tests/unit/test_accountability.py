@@ -223,6 +223,18 @@ def test_name_of_a_code_is_that_of_the_year() -> None:
     assert own == {2022: "naam 1.1", 2023: "andere naam"}
 
 
+def test_code_that_changed_tells_what_it_was_since_then() -> None:
+    places = pd.DataFrame({"jaar": [2023, 2024, 2025, 2025], "code": ["7.4", "7.4", "7.4", "8.5"]})
+    changes = frame(
+        "was_wordt",
+        [
+            {"soort": "doel", "was": "8.5", "wordt": "7.4", "jaar": 2024},
+            {"soort": "instrument", "was": "x", "wordt": "8.5", "jaar": 2020},
+        ],
+    )
+    assert acc.earlier_code(places, changes).fillna("").tolist() == ["", "8.5", "8.5", ""]
+
+
 # -- Figures done again --------------------------------------------------------------------------------------
 
 

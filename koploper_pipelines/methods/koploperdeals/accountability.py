@@ -410,6 +410,21 @@ def account(nodes: pd.DataFrame, judgements: pd.DataFrame, published: pd.DataFra
     return _named(rows, nodes, judgements)
 
 
+def earlier_code(places: pd.DataFrame, changes: pd.DataFrame) -> pd.Series:
+    """The code that each place had before it last changed, in the years since; missing where it did not.
+
+    Args:
+        places: jaar, code.
+        changes: soort, was, wordt, jaar (the first year of the new code).
+    """
+    goals = changes[changes["soort"] == "doel"].sort_values("jaar")
+    both = places.reset_index()[["index", "jaar", "code"]].merge(
+        goals[["was", "wordt", "jaar"]], left_on="code", right_on="wordt", suffixes=("", "_anders")
+    )
+    since = both[both["jaar_anders"] <= both["jaar"]].drop_duplicates("index", keep="last")
+    return since.set_index("index")["was"].reindex(places.index)
+
+
 def _named(rows: pd.DataFrame, nodes: pd.DataFrame, judgements: pd.DataFrame) -> pd.DataFrame:
     """Names of the year, and whether what is counted are examples."""
     last = nodes["geldig_tot"].astype("Int64").fillna(WITHOUT_LAST_YEAR)

@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.assets.koploperdeals import KoploperSettings
-from koploper_pipelines.assets.koploperdeals.cleaned.register import DEALS, GOALS, JUDGEMENTS, MONEY
+from koploper_pipelines.assets.koploperdeals.cleaned.register import (
+    DEALS,
+    GOALS,
+    JUDGEMENTS,
+    MONEY,
+    ROWS,
+    sheet,
+)
 from koploper_pipelines.assets.koploperdeals.evaluation.bereikt import REACHED
 from koploper_pipelines.assets.koploperdeals.evaluation.bevindingen import FINDINGS
 from koploper_pipelines.assets.koploperdeals.indicators.verantwoording import ACCOUNT
@@ -64,11 +71,13 @@ def _money(step: Step) -> pd.DataFrame:
 
 @gated_table(
     ACCOUNTED,
-    reads=[Reads(ACCOUNT), Reads(FINDINGS), Reads(MONEY)],
+    reads=[Reads(ACCOUNT), Reads(FINDINGS), Reads(MONEY), Reads(ROWS)],
     settings=KoploperSettings,
 )
 def verantwoording(step: Step) -> Offered:
     """Counts per colour, the judgement people gave, the budget rule's beside it, and findings."""
+    from koploper_pipelines.methods.koploperdeals import accountability
+
     rows = step.read(ACCOUNT).df()
     total = int(rows["totaal"].sum())
     occasion = ["jaar", "document", "vraag", "bereik", "code"]
@@ -87,6 +96,7 @@ def verantwoording(step: Step) -> Offered:
     rows = rows.merge(computed, how="left", on=["jaar", "document", "vraag", "code"])
     said = _findings(step).groupby(occasion)["bevinding"].agg("; ".join).reset_index()
     rows = rows.merge(said, how="left", on=occasion)
+    rows["eerdere_code"] = accountability.earlier_code(rows, sheet(step, "was_wordt"))
     rows = with_status(rows, {"oordeel": NOT_AVAILABLE, "oordeel_berekend": NOT_AVAILABLE})
     rows["oordeel_berekend_status"] = rows["oordeel_berekend_status"].where(
         rows["vraag"] == "geld", NOT_APPLICABLE

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from koploper_pipelines.gates.step import Platform
-    from koploper_pipelines.methods.koploperdeals.checks import Row
+    from koploper_pipelines.methods.koploperdeals.checks import Finding, Row
 
 EXPERIMENT = "koploperdeals"
 REGISTER = f"{EXPERIMENT}/raw/register"
@@ -48,9 +48,9 @@ class RegisterFile:
         if self.file.path.suffix.lower() != ".xlsx":
             raise SchemaMismatch(f"{self.name}: verwacht een werkmap (.xlsx), het ingevulde sjabloon")
         read = workbook.read(self.file.path, self.name)
-        if read.findings:
-            listed = "\n".join(f"{n}. {f}" for n, f in enumerate(read.findings, start=1))
-            raise SchemaMismatch(f"{self.name}: {len(read.findings)} bevindingen\n{listed}")
+        if findings := [*read.findings, *self._unknown_experiments(read.register["deals"])]:
+            listed = "\n".join(f"{n}. {f}" for n, f in enumerate(findings, start=1))
+            raise SchemaMismatch(f"{self.name}: {len(findings)} bevindingen\n{listed}")
         rows = list(_plain(read.register, self.platform.settings.subkey("persoon in het register")))
         content = hashlib.sha256("\n".join("\t".join(map(str, r)) for r in rows).encode()).hexdigest()
         number, newest = _newest(self.platform)
@@ -62,6 +62,16 @@ class RegisterFile:
             file=f"{number + 1:06d}/{content}",
             notes={"bestand": self.name, "versie_van_het_register": number + 1},
         )
+
+    def _unknown_experiments(self, deals: list[Row]) -> Iterator[Finding]:
+        """Deals that name an experiment that this platform does not have: their results would stay away."""
+        from koploper_pipelines.methods.koploperdeals.checks import Finding
+
+        known = sorted({t.contract.experiment for t in self.platform.tables.values()} - {EXPERIMENT})
+        for row in deals:
+            if row.has("experiment") and row["experiment"] not in known:
+                expected = f"de map van een experiment: {', '.join(known)}; of leeg"
+                yield Finding("deals", row.number, "experiment", row["experiment"][:40], expected)
 
     def _table(
         self, con: duckdb.DuckDBPyConnection, rows: list[tuple[str, int, str]], content: str, number: int
