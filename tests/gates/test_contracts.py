@@ -524,6 +524,8 @@ REFUSED: list[tuple[str, list[Edit]]] = [
     ("rule alle_maanden_geteld: expected engine greatExpectations", [((*RULE, "engine"), "soda")]),
     ("rule alle_maanden_geteld: expected engine greatExpectations",
      [((*RULE, "implementation"), "SELECT 1")]),
+    ("customProperties evaluatie: expected a mapping with doel, beoogd, bereikt, status, bron, waar",
+     [(("customProperties", 1), {"property": "evaluatie", "value": {"doel": "maat"}})]),
     ("id is 'proef/published/wandelen', expected the file's own place 'proef/published/fietsen'",
      [(("id",), "proef/published/wandelen")]),
     ("Extra inputs are not permitted", [(("vershion",), "1.0.0")]),

@@ -554,6 +554,125 @@ def test_workbook_with_macros_is_refused(tmp_path: Path) -> None:
         workbook.read(file, file.name)
 
 
+# -- Tables of other registers -------------------------------------------------------------------------------
+
+
+def made(platform: Platform, sheets: dict[str, list[dict[str, Any]]], *paths: str) -> pd.DataFrame:
+    """The last of these tables, after a register with these sheets has landed and each was made."""
+    deliver(platform, write_register(platform.settings.home / "a.xlsx", sheets))
+    assert landed(platform).passed
+    for path in paths:
+        report = run_table(platform, platform.tables[f"{EXPERIMENT}/{path}"], run_id="hand")
+        assert report.passed, report.failures
+    return lake_table(platform, f"{EXPERIMENT}/{paths[-1]}")
+
+
+def test_score_of_one_assessor_is_not_shown_nor_the_spread_of_two(tmp_path: Path) -> None:
+    decided = {
+        "tranche": "T1",
+        "ingediend_op": date(2022, 1, 1),
+        "criteria_versie": "v",
+        "besluit": "afgewezen",
+        "besluit_op": date(2022, 2, 1),
+        "reden": "geen_data",
+        "is_voorbeeld": "nee",
+    }
+    sheets = {
+        **small_register(),
+        "criteria": [
+            {"versie": "v", "criterium": "a", "naam": "a", "gewicht_pct": 100, "score_min": 1, "score_max": 5}
+        ],
+        "aanvragen": [{"aanvraag": f"A{n}", "titel": f"met {n}", **decided} for n in range(4)],
+        "scores": [
+            {"aanvraag": f"A{n}", "criterium": "a", "beoordelaar": f"P. Persoon {who}", "score": 2 + who}
+            for n in range(4)
+            for who in range(n)
+        ],
+    }
+    platform = installation(tmp_path / "home")
+    rows = made(platform, sheets, "cleaned/register", "indicators/selectie", "published/selectie")
+    shown = rows[rows["onderdeel"] == "aanvraag"].sort_values("code")
+    assert shown["score_pct_status"].tolist() == [
+        "niet_beschikbaar",
+        "onderdrukt",
+        "definitief",
+        "definitief",
+    ]
+    assert shown["score_pct"].fillna(-1).tolist() == [-1, -1, 37.5, 50.0]
+    assert shown["score_spreiding_pct_status"].tolist() == ["niet_beschikbaar"] * 2 + [
+        "onderdrukt",
+        "definitief",
+    ]
+    assert shown["rang"].isna().tolist() == [True, True, False, False]
+    reasons = rows[(rows["onderdeel"] == "reden") & (rows["tranche"] == "alle")]
+    assert reasons[["code", "aantal", "afgewezen"]].to_numpy().tolist() == [["geen_data", 4, 4]]
+
+
+def test_ten_deals_in_a_phase_give_a_curve_with_numbers_at_risk(tmp_path: Path) -> None:
+    simulated = simulate(
+        tmp_path, tmp_path, last_day=date(2024, 1, 1), days=1500, participants=40, rows=None, seed=3
+    )
+    platform = installation(tmp_path / "home")
+    deliver(platform, simulated.files[0])
+    assert landed(platform).passed
+    for table in (
+        "cleaned/register",
+        "cleaned/deals",
+        "cleaned/fasen",
+        "indicators/trechter",
+        "published/trechter",
+    ):
+        report = run_table(platform, platform.tables[f"{EXPERIMENT}/{table}"], run_id="hand")
+        assert report.passed, report.failures
+    rows = lake_table(platform, f"{EXPERIMENT}/published/trechter")
+    first = rows[(rows["stap"] == "verkennen") & (rows["tranche"] == "alle")].set_index("onderdeel")
+    step, curve = first.loc["stap"], first.loc["curve"].sort_values("na_dagen")
+    assert step["aantal"] == 40
+    assert step["aantal"] == step["door"] + step["gestopt"] + step["lopend"]
+    assert curve["onder_risico"].iloc[0] <= 40
+    assert (curve["onder_risico"].diff().dropna() < 0).all()
+    reached = curve[curve["kans_door"] >= 0.5]["na_dagen"]
+    assert step["mediaan_dagen"] == reached.iloc[0]
+    # Per tranche there are too few for a median.
+    few = rows[(rows["onderdeel"] == "stap") & (rows["aantal"] < 10)]
+    assert len(few) > 0
+    assert few["mediaan_dagen"].isna().all()
+
+
+def test_lower_limit_changes_the_verdict_and_the_other_stays_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    amount = {
+        "jaar": 2022,
+        "document": "jaarverslag",
+        "post": "p",
+        "code": "1.1",
+        "soort": "lasten",
+        "begroting_na_wijziging_eur": 200_000,
+        "begroting_basis": "na_wijziging",
+        "gerealiseerd_eur": 120_000,
+        "afgerond_op_eur": 0,
+        "toelichting": "later gestart",
+        "is_voorbeeld": "nee",
+    }
+    verdicts = [
+        "oordeel",
+        "oordeel_zonder_ondergrens",
+        "oordeel_met_ondergrens",
+        "oordeel_met_ondergrens_status",
+    ]
+    tables = [f"cleaned/{t}" for t in ("register", "doelenboom", "oordelen", "geld")]
+    tables += ["evaluation/bevindingen", "published/geld_per_doel"]
+    platform = installation(tmp_path / "home")
+    sheets = {**small_register(), "geld": [amount]}
+    (off,) = made(platform, sheets, *tables)[verdicts].fillna("geen").to_numpy().tolist()
+    assert off == ["rood", "rood", "geen", "niet_van_toepassing"]
+    monkeypatch.setenv("KOPLOPER_KOPLOPERDEALS_ONDERGRENS_VERSCHIL_EUR", "100000")
+    platform = installation(tmp_path / "home")
+    (on,) = made(platform, sheets, *tables)[verdicts].to_numpy().tolist()
+    assert on == ["groen", "rood", "groen", "definitief"]
+
+
 # -- Simulated deals -----------------------------------------------------------------------------------------
 
 
