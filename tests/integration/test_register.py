@@ -567,6 +567,18 @@ def made(platform: Platform, sheets: dict[str, list[dict[str, Any]]], *paths: st
     return lake_table(platform, f"{EXPERIMENT}/{paths[-1]}")
 
 
+def test_register_with_nothing_but_its_day_gives_empty_tables(tmp_path: Path) -> None:
+    platform = installation(tmp_path / "home")
+    own = [p.removeprefix(f"{EXPERIMENT}/") for p in platform.tables if p.startswith(f"{EXPERIMENT}/")]
+    shown = [p for p in own if p != "raw/register"]
+    made(platform, {"register": small_register()["register"]}, *shown)
+    rows = {
+        p: platform.lake.rows(f"{EXPERIMENT}/{p}", platform.lake.head(f"{EXPERIMENT}/{p}").version)
+        for p in shown
+    }
+    assert {p: n for p, n in rows.items() if n} == {"cleaned/register": 1}
+
+
 def test_score_of_one_assessor_is_not_shown_nor_the_spread_of_two(tmp_path: Path) -> None:
     decided = {
         "tranche": "T1",
@@ -683,3 +695,5 @@ def test_simulated_register_is_accepted_and_keeps_its_truth(tmp_path: Path) -> N
     assert workbook.read(made.files[0], "register.xlsx").findings == []
     truth = pd.read_parquet(made.truth / "deals.parquet")
     assert truth["deal"].nunique() == 15
+    with pytest.raises(ValueError, match="before 2015"):
+        simulate(tmp_path, tmp_path, last_day=date(2018, 1, 1), days=1200, participants=15, rows=None, seed=2)

@@ -221,6 +221,12 @@ def more(sheet: str, like: int = 0, **values: Any) -> Callable[[Sheets], None]:
         (to("geld", 0, gerealiseerd_eur=10), ("geld", 2, "toelichting"), "wijkt oranje af"),
         (to("geld", 0, jaar=2021), ("geld", 2, "code"), "die in 2021 geldt"),
         (to("leerpunten", 0, leidde_tot="D"), ("leerpunten", 2, "leidde_tot"), "een andere deal"),
+        (
+            to("leerpunten", 0, datum=date(2022, 3, 1)),
+            ("leerpunten", 2, "datum"),
+            "vanaf de start van de deal",
+        ),
+        (to("leerpunten", 0, datum=AUTUMN), ("leerpunten", 2, "leidde_tot"), "na 2022-10-01"),
         (to("leerpunten", 0, datum=date(2022, 11, 1)), ("leerpunten", 2, "leidde_tot"), "na 2022-11-01"),
         (
             to("leerpunten", 0, datum=date(2023, 1, 1), leidde_tot=None),

@@ -354,12 +354,15 @@ def _follows(before: Row, row: Row) -> Iterator[Finding]:
 
 
 def _lessons(register: Register) -> Iterator[Finding]:
+    """A lesson is of a deal that has begun and leads to one that had not: so no deal comes of itself."""
     started = {r["deal"]: r["gestart_op"] for r in register["deals"]}
     for row in register["leerpunten"]:
-        later, day = started.get(row["leidde_tot"]), row["datum"]
+        own, later, day = started.get(row["deal"]), started.get(row["leidde_tot"]), row["datum"]
         if row.has("leidde_tot") and row["leidde_tot"] == row["deal"]:
             yield _finding("leerpunten", row, "leidde_tot", "een andere deal dan die van het leerpunt")
-        elif later is not None and day is not None and later < day:
+        elif own is not None and day is not None and day < own:
+            yield _finding("leerpunten", row, "datum", f"een dag vanaf de start van de deal ({own})")
+        elif later is not None and day is not None and later <= day:
             yield _finding("leerpunten", row, "leidde_tot", f"een deal die na {day} is gestart ({later})")
 
 

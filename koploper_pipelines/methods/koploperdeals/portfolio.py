@@ -87,7 +87,7 @@ def snowball(deals: Sequence[str], edges: pd.DataFrame) -> pd.DataFrame:
             "leidde_tot": [len(after[d]) for d in deals],
             "nakomelingen": [len(reached[d]) for d in deals],
         }
-    )
+    ).astype({"deal": "object"})
 
 
 def coverage(questions: pd.DataFrame, filled: Mapping[str, Mapping[str, int]]) -> pd.Series:

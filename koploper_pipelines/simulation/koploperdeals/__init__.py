@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from koploper_pipelines.methods.koploperdeals.cells import FIRST_YEAR
 from koploper_pipelines.simulation import Simulated
 from koploper_pipelines.simulation.koploperdeals import budget
 
@@ -41,7 +42,12 @@ def simulate(
         participants: deals; 40 by default, or as many as `rows` ask for.
         rows: number of rows to aim at: a deal has about three.
         seed: the same seed gives the same files.
+
+    Raises:
+        ValueError: deals that start before the first year that a register knows.
     """
+    if (last_day - timedelta(days=days)).year < FIRST_YEAR:
+        raise ValueError(f"deals would start before {FIRST_YEAR}, expected fewer days or a later last day")
     number = participants or max(1, (rows or 3 * DEALS) // 3)
     course = _course(number, last_day, days, seed)
     truth.mkdir(parents=True, exist_ok=True)
