@@ -135,7 +135,10 @@ def test_known_inconsistencies_are_found_and_nothing_else(tables: dict[str, pd.D
         "rood",
         0,
     )
-    assert "niet begroting min realisatie" in block["bevinding"]
+    assert block["bevinding"] == (
+        "afwijking lasten, tabel: gepubliceerd 65212000, berekend 67547000;"
+        " de gepubliceerde afwijking is niet begroting min realisatie"
+    )
     # The same page gives programme 9 two budgets.
     assert "twee begrotingen" in money.loc["lasten, tekst"]["bevinding"]
     assert money["bevinding"].notna().sum() == 2
@@ -544,6 +547,28 @@ def test_experiment_that_the_platform_does_not_have_is_a_finding(tmp_path: Path)
     assert "2 bevindingen" in report
     assert "gevonden 'snufelfiets', verwacht de map van een experiment: " in report
     assert "snuffelfiets" in report
+
+
+@pytest.mark.parametrize(
+    ("part", "kept"),
+    [
+        ("xl/workbook.xml", 0.5),
+        ("xl/workbook.xml", 0),
+        ("xl/worksheets/sheet3.xml", 0.5),
+        ("[Content_Types].xml", 0),
+    ],
+)
+def test_workbook_with_a_damaged_or_missing_part_is_refused(part: str, kept: float, tmp_path: Path) -> None:
+    file = write_register(tmp_path / "register.xlsx", small_register())
+    with zipfile.ZipFile(file) as source:
+        contents = {i: source.read(i) for i in source.namelist()}
+    contents[part] = contents[part][: int(len(contents[part]) * kept)]
+    with zipfile.ZipFile(file, "w") as target:
+        for name, content in contents.items():
+            if content:
+                target.writestr(name, content)
+    with pytest.raises(SchemaMismatch, match="geen leesbare werkmap"):
+        workbook.read(file, file.name)
 
 
 def test_workbook_with_macros_is_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from koploper_pipelines.assets.koploperdeals.published.shared import (
 )
 from koploper_pipelines.assets.koploperdeals.shape import offered
 from koploper_pipelines.gates.staging import Offered
-from koploper_pipelines.gates.table import Reads, Step, gated_table
+from koploper_pipelines.gates.table import Reads, SameTotal, Step, gated_table
 from koploper_pipelines.relations import count
 
 if TYPE_CHECKING:
@@ -41,13 +41,21 @@ LAST_YEAR = 9999
 NOT_SAME = ("wijkt_af", "onmogelijk")
 REGISTER, EVALUATION = "register", "evaluatie"
 
+RESULTS_AGREE = SameTotal(
+    ("verantwoording", "beoogde_resultaten"),
+    "SELECT coalesce(sum(totaal), 0) FROM verantwoording"
+    " WHERE niveau = 'provincie' AND geteld = 'beoogd_resultaat'",
+    "SELECT count(oordeel) FROM beoogde_resultaten",
+    "oordelen over beoogde resultaten",
+)
+
 
 def _findings(step: Step) -> pd.DataFrame:
     """What does not add up, in words: jaar, document, vraag, bereik, code, maat, bevinding."""
     every = step.read(FINDINGS).df()
     found: pd.DataFrame = every[every["uitkomst"].isin(NOT_SAME)].copy()
     numbers = [
-        f"{maat}: gepubliceerd {p:g}" + ("" if b != b or b is None else f", berekend {b:g}")
+        f"{maat}: gepubliceerd {p:.12g}" + ("" if b != b else f", berekend {b:.12g}")
         for maat, p, b in zip(
             found["maat"],
             found["gepubliceerd"].astype("float64"),

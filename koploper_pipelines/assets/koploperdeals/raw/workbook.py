@@ -7,6 +7,7 @@ a cell and the register as a whole must hold is said in `methods/koploperdeals/`
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,23 +67,27 @@ def read(path: Path, name: str) -> Read:
 
 
 def _open(path: Path, name: str, *, computed: bool) -> Workbook:
+    from xml.etree.ElementTree import ParseError
+
     from openpyxl import load_workbook
 
+    unreadable = SchemaMismatch(f"{name}: geen leesbare werkmap (.xlsx), verwacht het ingevulde sjabloon")
     try:
         with zipfile.ZipFile(path) as packed:
-            if sum(i.file_size for i in packed.infolist()) > MAX_UNPACKED:
-                raise SchemaMismatch(
-                    f"{name}: meer dan {MAX_UNPACKED >> 20} MB uitgepakt, verwacht een register"
-                )
-            if any(i.filename.endswith("vbaProject.bin") for i in packed.infolist()):
-                raise SchemaMismatch(f"{name}: een werkmap met macro's, verwacht een gewone werkmap (.xlsx)")
-        return load_workbook(path, data_only=computed)
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
-        if isinstance(error, SchemaMismatch):
-            raise
-        raise SchemaMismatch(
-            f"{name}: geen leesbare werkmap (.xlsx), verwacht het ingevulde sjabloon"
-        ) from error
+            parts = packed.infolist()
+    except zipfile.BadZipFile as error:
+        raise unreadable from error
+    if sum(i.file_size for i in parts) > MAX_UNPACKED:
+        raise SchemaMismatch(f"{name}: meer dan {MAX_UNPACKED >> 20} MB uitgepakt, verwacht een register")
+    if any(i.filename.endswith("vbaProject.bin") for i in parts):
+        raise SchemaMismatch(f"{name}: een werkmap met macro's, verwacht een gewone werkmap (.xlsx)")
+    try:
+        # A file of ours, since openpyxl leaves its own open when it fails.
+        with path.open("rb") as source:
+            return load_workbook(source, data_only=computed)
+    except (zipfile.BadZipFile, zlib.error, EOFError, ParseError, KeyError, ValueError) as error:
+        # What openpyxl raises when a part is cut off, missing, or not what its name says.
+        raise unreadable from error
 
 
 def _unknown_sheets(book: Workbook) -> Iterator[Finding]:
