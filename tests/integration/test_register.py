@@ -17,7 +17,9 @@ import pytest
 from openpyxl import load_workbook
 from openpyxl.workbook import Workbook
 from toolbox import WARNINGS_OF_OTHERS, direct_night, installation, lake_table, published
+from typer.testing import CliRunner
 
+from koploper_pipelines import cli
 from koploper_pipelines.assets.koploperdeals import template
 from koploper_pipelines.assets.koploperdeals.raw import workbook
 from koploper_pipelines.assets.koploperdeals.raw.register import REGISTER
@@ -135,12 +137,15 @@ def test_known_inconsistencies_are_found_and_nothing_else(tables: dict[str, pd.D
         "rood",
         0,
     )
-    assert block["bevinding"] == (
+    assert block["bevinding"].startswith(
         "afwijking lasten, tabel: gepubliceerd 65212000, berekend 67547000;"
-        " de gepubliceerde afwijking is niet begroting min realisatie"
+        " de gepubliceerde afwijking is niet begroting min realisatie; begroting lasten: "
     )
     # The same page gives programme 9 two budgets.
-    assert "twee begrotingen" in money.loc["lasten, tekst"]["bevinding"]
+    assert money.loc["lasten, tekst"]["bevinding"] == (
+        "begroting lasten: gepubliceerd 528359000, berekend 14120000;"
+        " hetzelfde document noemt voor deze code twee begrotingen"
+    )
     assert money["bevinding"].notna().sum() == 2
     found = tables["verantwoording"].dropna(subset=["bevinding"])
     # 6% of 45 goals is no whole number of goals.
@@ -258,6 +263,28 @@ def test_empty_template_only_lacks_its_day(tmp_path: Path) -> None:
     template.write(tmp_path / "register.xlsx")
     found = workbook.read(tmp_path / "register.xlsx", "register.xlsx").findings
     assert [(f.sheet, f.found) for f in found] == [("register", "0 rijen")]
+
+
+def test_command_writes_the_template_and_never_over_a_register(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+    made = runner.invoke(cli.app, ["register", "template"], catch_exceptions=False)
+    assert made.exit_code == 0
+    assert "inbox/koploperdeals" in made.stdout
+    assert set(load_workbook(tmp_path / "register.xlsx").sheetnames) == {"uitleg", "lijsten", *BY_NAME}
+    before = (tmp_path / "register.xlsx").read_bytes()
+    for arguments, said in (
+        ([], "never overwritten"),
+        (["--to", "register.ods"], "does not end in .xlsx"),
+        (["--to", "weg/register.xlsx"], "is no folder"),
+        (["snuffelfiets"], "there is none for 'snuffelfiets'"),
+    ):
+        refused = runner.invoke(cli.app, ["register", "template", *arguments], catch_exceptions=False)
+        assert refused.exit_code == 2
+        assert said in " ".join(re.sub(r"[│╭╮╰╯─]", " ", refused.stderr).split())
+    assert (tmp_path / "register.xlsx").read_bytes() == before
 
 
 # -- A workbook with mistakes --------------------------------------------------------------------------------

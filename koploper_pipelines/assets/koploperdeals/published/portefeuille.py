@@ -20,6 +20,7 @@ from koploper_pipelines.assets.koploperdeals.published.shared import (
 from koploper_pipelines.assets.koploperdeals.shape import offered
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
+from koploper_pipelines.relations import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +36,25 @@ FOR_A_MEAN, FOR_A_SPREAD = 2, 3
 @gated_table(PORTFOLIO, reads=[Reads(DEALS), Reads(PHASES), Reads(GOALS), Reads(ROWS)])
 def deals(step: Step) -> Offered:
     """Every deal: what it is for, where it stands, what it cost, what came of it."""
-    import pandas as pd
-
     from koploper_pipelines.methods.koploperdeals import accountability, portfolio
 
-    rows = step.read(DEALS).df()
-    changes, until = sheet(step, "was_wordt"), sheet(step, "register")["peildatum"].iloc[0]
+    rows = _with_names(step, step.read(DEALS).df())
+    rows = rows.merge(portfolio.snowball(list(rows["deal"]), sheet(step, "leerpunten")), on="deal")
+    used = sheet(step, "gebruik")
+    changed = used[used["gevolg"].isin(["bijgesteld", "gestopt"])]
+    rows["keren_gebruikt"] = rows["deal"].map(used.groupby("deal").size()).fillna(0)
+    rows["keren_beleid_gewijzigd"] = rows["deal"].map(changed.groupby("deal").size()).fillna(0)
+    rows = _with_time(rows, sheet(step, "register")["peildatum"].iloc[0])
+    budget, spent = (rows[c].to_numpy(float, na_value=float("nan")) for c in ("begroot_eur", "besteed_eur"))
+    rows["budget_oordeel"] = accountability.budget_verdict(budget, spent)
+    figures = ("is_op_tijd", "begroot_eur", "besteed_eur", "budget_oordeel", "doorlooptijd_dagen", "fase")
+    rows = with_status(rows, dict.fromkeys(figures, NOT_AVAILABLE))
+    return offered(step, PORTFOLIO, rows, deals=count(step.read(DEALS)))
+
+
+def _with_names(step: Step, rows: pd.DataFrame) -> pd.DataFrame:
+    """What the codes of a deal stand for: its instrument now, earlier names, goal, phase and partners."""
+    changes = sheet(step, "was_wordt")
     rows["instrument_nu"] = rows["instrument"].map(_renamed(changes, "instrument")).fillna(rows["instrument"])
     earlier = changes[changes["soort"] == "deal"].groupby("wordt")["was"].agg(", ".join)
     rows["eerdere_naam"] = rows["deal"].map(earlier)
@@ -51,22 +65,20 @@ def deals(step: Step) -> Offered:
     partners = sheet(step, "partners").merge(sheet(step, "organisaties"), on="organisatie")
     rows["partners"] = rows["deal"].map(partners.sort_values("naam").groupby("deal")["naam"].agg(", ".join))
     rows["aantal_partners"] = rows["deal"].map(partners.groupby("deal").size()).fillna(0)
-    rows = rows.merge(portfolio.snowball(list(rows["deal"]), sheet(step, "leerpunten")), on="deal")
-    used = sheet(step, "gebruik")
-    rows["keren_gebruikt"] = rows["deal"].map(used.groupby("deal").size()).fillna(0)
-    changed = used[used["gevolg"].isin(["bijgesteld", "gestopt"])]
-    rows["keren_beleid_gewijzigd"] = rows["deal"].map(changed.groupby("deal").size()).fillna(0)
+    return rows
+
+
+def _with_time(rows: pd.DataFrame, until: pd.Timestamp) -> pd.DataFrame:
+    """How long each deal took, and whether it ended within its planning."""
+    import pandas as pd
+
     started, ended = pd.to_datetime(rows["gestart_op"]), pd.to_datetime(rows["geeindigd_op"])
-    rows["doorlooptijd_dagen"] = (ended.fillna(until) - started).dt.days
     planned = pd.to_datetime(rows["gepland_tot"])
+    rows["doorlooptijd_dagen"] = (ended.fillna(until) - started).dt.days
     late = ended.fillna(until) > planned
     # A deal that still runs within its planning has not met it yet.
     rows["is_op_tijd"] = (~late).astype("boolean").mask(planned.isna() | (ended.isna() & ~late))
-    amounts = [rows[c].to_numpy(float, na_value=float("nan")) for c in ("begroot_eur", "besteed_eur")]
-    rows["budget_oordeel"] = accountability.budget_verdict(*amounts)
-    figures = ("is_op_tijd", "begroot_eur", "besteed_eur", "budget_oordeel", "doorlooptijd_dagen", "fase")
-    rows = with_status(rows, dict.fromkeys(figures, NOT_AVAILABLE))
-    return offered(step, PORTFOLIO, rows, deals=step.read(DEALS).count("*").fetchall()[0][0])
+    return rows
 
 
 def _renamed(changes: pd.DataFrame, kind: str) -> dict[str, str]:

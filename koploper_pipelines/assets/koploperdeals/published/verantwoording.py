@@ -115,22 +115,8 @@ def verantwoording(step: Step) -> Offered:
 @gated_table(PER_GOAL, reads=[Reads(MONEY), Reads(GOALS), Reads(FINDINGS)], settings=KoploperSettings)
 def geld_per_doel(step: Step) -> Offered:
     """Each amount with its deviation and verdict, with and without the lower limit."""
-    rows = _money(step)
-    rows = rows.merge(_names(step), how="left", on="code")
-    found = _findings(step)
-    deviations = found[found["soort"] == "afwijking"].assign(
-        post=lambda f: f["maat"].str.removeprefix("afwijking ")
-    )
-    opposed = found[found["soort"] == "tegenspraak"].assign(
-        soort=lambda f: f["maat"].str.removeprefix("begroting ")
-    )
-    own = deviations[["jaar", "document", "code", "post", "bevinding"]]
-    rows = rows.merge(own, how="left", on=["jaar", "document", "code", "post"])
-    both = opposed[["jaar", "document", "code", "soort", "bevinding"]].rename(
-        columns={"bevinding": "tegenspraak"}
-    )
-    rows = rows.merge(both, how="left", on=["jaar", "document", "code", "soort"])
-    rows["bevinding"] = rows["bevinding"].fillna(rows["tegenspraak"])
+    rows = _money(step).merge(_names(step), how="left", on="code")
+    rows["bevinding"] = _said_of(rows, _findings(step))
     figures = (
         "begroting_primair_eur",
         "begroting_na_wijziging_eur",
@@ -150,6 +136,22 @@ def geld_per_doel(step: Step) -> Offered:
     return offered(step, PER_GOAL, rows, bedragen=count(step.read(MONEY)))
 
 
+def _said_of(rows: pd.DataFrame, found: pd.DataFrame) -> pd.Series:
+    """Findings on an amount: on its own deviation, and on all of its code and kind in a document."""
+    import pandas as pd
+
+    own = found[found["soort"] == "afwijking"].assign(post=lambda f: f["maat"].str.removeprefix("afwijking "))
+    both = found[found["soort"] == "tegenspraak"].assign(
+        soort=lambda f: f["maat"].str.removeprefix("begroting ")
+    )
+    told = []
+    for findings, of in ((own, "post"), (both, "soort")):
+        key = ["jaar", "document", "code", of]
+        told.append(rows[key].merge(findings[[*key, "bevinding"]], how="left", on=key)["bevinding"])
+    said = ["; ".join(t for t in pair if isinstance(t, str)) for pair in zip(*told, strict=True)]
+    return pd.Series([t or None for t in said], index=rows.index, dtype=object)
+
+
 def _names(step: Step) -> pd.DataFrame:
     """Level and latest name of every code."""
     nodes = step.read(GOALS).df().sort_values("geldig_van").drop_duplicates("code", keep="last")
@@ -157,51 +159,56 @@ def _names(step: Step) -> pd.DataFrame:
     return named
 
 
-@gated_table(RESULTS, reads=[Reads(GOALS), Reads(JUDGEMENTS), Reads(REACHED), Reads(DEALS)])
+@gated_table(RESULTS, reads=[Reads(GOALS), Reads(JUDGEMENTS), Reads(REACHED), Reads(DEALS), Reads(ROWS)])
 def beoogde_resultaten(step: Step) -> Offered:
     """Intended results with the judgement on each, and what experiments intended and reached."""
     import pandas as pd
 
     nodes = step.read(GOALS).df().query("niveau == 'beoogd_resultaat'")
-    judged = step.read(JUDGEMENTS).df()[
-        ["jaar", "document", "vraag", "bereik", "code", "oordeel", "toelichting"]
-    ]
-    # A code may mean another result in another year.
-    own = nodes.merge(judged, on="code")
-    own = own[(own["jaar"] >= own["geldig_van"]) & (own["jaar"] <= own["geldig_tot"].fillna(LAST_YEAR))]
-    unjudged = nodes[~nodes["code"].isin(judged["code"])].assign(jaar=lambda n: n["geldig_van"])
-    listed = pd.concat([own, unjudged], ignore_index=True)
-    listed = listed.assign(herkomst=REGISTER, beoogd=None, bereikt=None, bereikt_status=NOT_APPLICABLE)
-    reached = (
-        step.read(REACHED)
-        .df()
-        .merge(
-            step.read(DEALS).df()[["deal", "doel", "gestart_op"]].rename(columns={"doel": "hoort_bij"}),
-            on="deal",
-        )
-    )
-    started = pd.to_datetime(reached["gestart_op"]).dt.year
-    goals = reached.assign(
-        herkomst=EVALUATION,
-        code=reached["deal"] + ": " + reached["doel"],
-        naam=reached["doel"],
-        jaar=started,
-        oordeel=None,
-        toelichting=None,
-        is_voorbeeld=False,
-    )
+    judged = step.read(JUDGEMENTS).df()
+    judged = judged[judged["code"].isin(nodes["code"])]
+    listed, goals = _intended(nodes, judged), _reached(step)
     rows = pd.concat([listed, goals], ignore_index=True)
     for column in ("document", "vraag", "bereik"):
         rows[column] = rows[column].astype(object).fillna("geen")
-    rows["aandeel_pct"] = (
-        100 * rows["bereikt"].astype("Float64") / rows["beoogd"].astype("Float64").replace(0, pd.NA)
-    )
-    rows = with_status(
-        rows, {"oordeel": NOT_AVAILABLE, "beoogd": NOT_AVAILABLE, "aandeel_pct": NOT_AVAILABLE}
-    )
+    intended = rows["beoogd"].astype("Float64")
+    rows["aandeel_pct"] = 100 * rows["bereikt"].astype("Float64") / intended.mask(intended == 0)
+    rows = with_status(rows, dict.fromkeys(("oordeel", "beoogd", "aandeel_pct"), NOT_AVAILABLE))
     is_goal = rows["herkomst"] == EVALUATION
     rows["oordeel_status"] = rows["oordeel_status"].mask(is_goal, NOT_APPLICABLE)
     for figure in ("beoogd", "aandeel_pct"):
         rows[f"{figure}_status"] = rows[f"{figure}_status"].where(is_goal, NOT_APPLICABLE)
-    expected = int(judged["code"].isin(nodes["code"]).sum()) + len(unjudged) + len(reached)
-    return offered(step, RESULTS, rows, resultaten_en_doelen=expected)
+    unjudged = int((~nodes["code"].isin(judged["code"])).sum())
+    return offered(
+        step, RESULTS, rows, resultaten_en_doelen=len(judged) + unjudged + count(step.read(REACHED))
+    )
+
+
+def _intended(nodes: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+    """Results of the register, once for each judgement; a code may mean another result in another year."""
+    import pandas as pd
+
+    told = judged[["jaar", "document", "vraag", "bereik", "code", "oordeel", "toelichting"]]
+    own = nodes.merge(told, on="code")
+    own = own[(own["jaar"] >= own["geldig_van"]) & (own["jaar"] <= own["geldig_tot"].fillna(LAST_YEAR))]
+    unjudged = nodes[~nodes["code"].isin(judged["code"])]
+    listed = pd.concat([own, unjudged.assign(jaar=unjudged["geldig_van"])], ignore_index=True)
+    return listed.assign(herkomst=REGISTER, beoogd=None, bereikt=None, bereikt_status=NOT_APPLICABLE)
+
+
+def _reached(step: Step) -> pd.DataFrame:
+    """Goals of experiments, in the year in which their deal began; of one that has not, the register's."""
+    import pandas as pd
+
+    deals = step.read(DEALS).df()[["deal", "doel", "gestart_op"]].rename(columns={"doel": "hoort_bij"})
+    goals: pd.DataFrame = step.read(REACHED).df().merge(deals, on="deal")
+    now = sheet(step, "register")["peildatum"].iloc[0].year
+    return goals.assign(
+        herkomst=EVALUATION,
+        code=goals["deal"] + ": " + goals["doel"],
+        naam=goals["doel"],
+        jaar=pd.to_datetime(goals["gestart_op"]).dt.year.fillna(now),
+        oordeel=None,
+        toelichting=None,
+        is_voorbeeld=False,
+    )
