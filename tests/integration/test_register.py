@@ -12,6 +12,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pytest
 from openpyxl import load_workbook
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 
 from koploper_pipelines import cli
 from koploper_pipelines.assets.koploperdeals import template
+from koploper_pipelines.assets.koploperdeals.published.verantwoording import RESULTS_AGREE
 from koploper_pipelines.assets.koploperdeals.raw import workbook
 from koploper_pipelines.assets.koploperdeals.raw.register import REGISTER
 from koploper_pipelines.gates.staging import SchemaMismatch
@@ -152,6 +154,20 @@ def test_known_inconsistencies_are_found_and_nothing_else(tables: dict[str, pd.D
     assert found[["jaar", "vraag", "code"]].to_numpy().tolist() == [[2020, "planning", "totaal"]]
 
 
+def test_release_with_two_totals_of_results_would_be_refused(tables: dict[str, pd.DataFrame]) -> None:
+    def totals(shown: dict[str, pd.DataFrame]) -> tuple[int, int]:
+        with duckdb.connect() as con:
+            for name in RESULTS_AGREE.tables:
+                con.register(name, shown[name])
+            return tuple(con.sql(q).fetchall()[0][0] for q in (RESULTS_AGREE.left, RESULTS_AGREE.right))
+
+    assert totals(tables) == (331 + 497 + 457,) * 2
+    results = tables["beoogde_resultaten"]
+    lost = results.drop(index=results.index[results["oordeel"].notna()][0])
+    left, right = totals({**tables, "beoogde_resultaten": lost})
+    assert left - right == 1
+
+
 def test_differences_with_what_was_published_warn_in_the_quality_table(
     tables: dict[str, pd.DataFrame],
 ) -> None:
@@ -245,10 +261,16 @@ def test_template_has_lists_explanations_and_examples(empty: Workbook) -> None:
         offered = {
             str(v.sqref).split("2:")[0]: v.formula1 for v in empty[sheet.name].data_validations.dataValidation
         }
+        assert all(v.showInputMessage for v in empty[sheet.name].data_validations.dataValidation)
         for cell, field in zip(empty[sheet.name][1], sheet.fields, strict=True):
             assert explained[(sheet.name, field.name)][5] == field.example
             wants = bool(field.values or field.refers or field.kind == "janee")
             assert (cell.column_letter in offered) == wants, (sheet.name, field.name)
+            if wants:
+                named, place = offered[cell.column_letter].split("!")
+                values = [c.value for (c,) in empty[named][place.replace("$", "")]]
+                expected = field.values or ("ja", "nee")
+                assert values == list(expected) if not field.refers else named == field.refers
 
 
 def test_lists_of_the_template_are_those_that_are_accepted(empty: Workbook) -> None:

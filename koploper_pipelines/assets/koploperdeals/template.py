@@ -119,14 +119,15 @@ def _offer(sheet: Worksheet, letter: str, field: Field, lists: Worksheet) -> Non
         for row, value in enumerate((f"{sheet.title}.{field.name}", *values), start=1):
             lists.cell(row, column, value)
         at = lists.cell(1, column).column_letter
-        source = f"={LISTS}!${at}$2:${at}${len(values) + 1}"
+        source = f"{LISTS}!${at}$2:${at}${len(values) + 1}"
     elif field.refers:
-        source = f"={field.refers}!$A$2:$A${LAST_ROW}"
+        source = f"{field.refers}!$A$2:$A${LAST_ROW}"
     else:
         return
     offered = DataValidation(
         type="list", formula1=source, allow_blank=not field.required, showErrorMessage=True
     )
+    offered.showInputMessage = True
     offered.error = f"Verwacht: {_expected(field)}"[:255]
     offered.prompt = field.meaning[:255]
     offered.add(f"{letter}2:{letter}{LAST_ROW}")
