@@ -55,7 +55,7 @@ STATUSES = (
 SUFFIX_OF_UNIT = {
     "µg/m³": "_ug_m3", "%": "_pct", "km": "_km", "m": "_m", "uur": "_uur", "min": "_min",
     "minuten": "_minuten", "s": "_s", "km/u": "_km_h", "°C": "_c", "hPa": "_hpa", "°": "_graden",
-    "EUR": "_eur", "dagen": "_dagen",
+    "EUR": "_eur",
 }  # fmt: skip
 WORDS_OF_MACHINES = {
     "expect", "column", "columns", "values", "value", "table", "row", "count", "unique", "null", "between",
