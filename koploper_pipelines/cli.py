@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
+from koploper_pipelines.cli_register import register
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -37,6 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Raw data of experiments to tables that can be trusted, with a quality gate on every step.",
 )
+app.add_typer(register, name="register")
 FIRST_DAY = date(2018, 1, 1)
 """First measurement day that the platform knows."""
 SECRET_SETTINGS = ("key", "warehouse_url")

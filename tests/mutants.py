@@ -67,6 +67,8 @@ SOURCES = "faults/test_sources.py::"
 RELEASE, RAW = "assets/publicatie/release.py", "assets/snuffelfiets/raw/metingen.py"
 SHOWN, SHOWN_MONTHS = "assets/snuffelfiets/published/shared.py", "assets/snuffelfiets/published/overview.py"
 METHOD_CLEANING, METHOD_PASSAGES = "methods/snuffelfiets/cleaning.py", "methods/snuffelfiets/passages.py"
+REGISTER, ACCOUNT = "assets/koploperdeals/raw/register.py", "methods/koploperdeals/accountability.py"
+REGISTERS, ACCOUNTS = "integration/test_register.py::", "unit/test_accountability.py::"
 DISCLOSURE, INTERVALS = "methods/disclosure.py", "methods/intervals.py"
 PARTICIPATION = "methods/slimme_participatie"
 MASKED = "unit/test_participation_texts.py::"
@@ -580,6 +582,77 @@ MUTANTS = (
         "self._kind(read.table) is None or read.lookup",
         "self._kind(read.table) is None",
         "gates/test_plan.py::test_days_of_what_is_only_looked_up_change_days_and_make_none",
+    ),
+    # -- The register of deals: what is refused, hidden and judged.
+    Mutant(
+        "register_with_findings",
+        REGISTER,
+        'raise SchemaMismatch(f"{self.name}: {len(findings)} bevindingen\\n{listed}")',
+        "pass",
+        REGISTERS + "test_mistake_leaves_the_register_as_it_was",
+    ),
+    Mutant(
+        "same_register_again",
+        REGISTER,
+        "if newest == content:",
+        "if False:",
+        REGISTERS + "test_new_register_takes_the_place_of_the_old_and_the_same_changes_nothing",
+    ),
+    Mutant(
+        "persons_in_the_register",
+        REGISTER,
+        'values[column] = pseudonym(key, " ".join(values[column].lower().split()))',
+        "pass",
+        REGISTERS + "test_no_person_is_named_anywhere",
+    ),
+    Mutant(
+        "control_totals",
+        "assets/koploperdeals/raw/workbook.py",
+        "findings += _totals(register)",
+        "pass",
+        REGISTERS + "test_missed_control_total_is_refused_with_programme_colour_expected_and_found",
+    ),
+    Mutant(
+        "formula_in_text",
+        "methods/koploperdeals/cells.py",
+        "if _INJECTED.match(value):",
+        "if False:",
+        "unit/test_register_checks.py::test_cell_that_is_wrong_says_what_was_expected",
+    ),
+    Mutant(
+        "budget_limit",
+        ACCOUNT,
+        "gap * 100 < GREEN_BELOW * size",
+        "gap * 100 <= GREEN_BELOW * size",
+        ACCOUNTS + "test_verdict_at_and_around_the_limits",
+    ),
+    Mutant(
+        "budget_in_binary",
+        ACCOUNT,
+        "verdict[gap * 100 > RED_ABOVE * size] = COLOURS[2]",
+        "verdict[np.abs(realised - budget) / np.abs(budget) > RED_ABOVE / 100] = COLOURS[2]",
+        ACCOUNTS + "test_verdict_at_and_around_the_limits",
+    ),
+    Mutant(
+        "impossible_percentage",
+        ACCOUNT,
+        "rows.loc[alone & ~possible, ",
+        "rows.loc[alone & possible, ",
+        ACCOUNTS + "test_percentage_that_no_whole_number_gives",
+    ),
+    Mutant(
+        "score_of_one_assessor",
+        "assets/koploperdeals/published/portefeuille.py",
+        "FOR_A_MEAN, FOR_A_SPREAD = 2, 3",
+        "FOR_A_MEAN, FOR_A_SPREAD = 1, 2",
+        REGISTERS + "test_score_of_one_assessor_is_not_shown_nor_the_spread_of_two",
+    ),
+    Mutant(
+        "competing_risks",
+        "methods/koploperdeals/phases.py",
+        "every = np.sum(list(ended.values()), axis=0)",
+        "every = ended[MOVED]",
+        "unit/test_portfolio.py::test_incidence_and_its_error_are_those_of_statsmodels",
     ),
     Mutant(
         "error_bits_critical",

@@ -39,6 +39,9 @@ SCHEMA_RULE = "schema_klopt"
 CONSERVATION_RULE = "geen_rij_verloren"
 MOST_ROWS_RULE = "meeste_rijen_blijven"
 SOURCE_RULE = "bron_bereikbaar"
+EVALUATION_PARTS = ("doel", "beoogd", "bereikt", "status", "bron", "waar")
+"""SQL over the table's columns: the goal, what was intended and reached, the status of what was reached,
+where the intention comes from, and which rows are meant. NULL for what there is not."""
 MOST_ROWS_SHARE = 0.10
 """Above this share of rows that break a row rule the whole partition is held back."""
 
@@ -135,6 +138,8 @@ class Contract:
     """Quarantine reasons of the step itself, beside the names of its row rules."""
     remote_source: str | None = None
     """Name of the source on the network that the table is (also) fetched from."""
+    evaluation: Mapping[str, str] | None = None
+    """Of a published table that tells what its experiment intended and reached: see `EVALUATION_PARTS`."""
 
     @property
     def experiment(self) -> str:
@@ -240,6 +245,11 @@ def parse_contract(path: str, text: str) -> Contract:
     reasons = own.get("redenen") or {}
     if not isinstance(reasons, dict):
         raise ValueError("customProperties redenen: expected a mapping of reason to explanation")
+    evaluation = own.get("evaluatie")
+    if evaluation is not None and (
+        not isinstance(evaluation, dict) or set(evaluation) != set(EVALUATION_PARTS)
+    ):
+        raise ValueError(f"customProperties evaluatie: expected a mapping with {', '.join(EVALUATION_PARTS)}")
     conserves = bool(own.get("rijbehoud", False))
     explicit = tuple(_rule(q) for q in table.quality or [])
     empty_because = None if empty == "nooit" else str(empty)
@@ -269,6 +279,7 @@ def parse_contract(path: str, text: str) -> Contract:
         limitations=description.limitations if description else None,
         reasons={str(k): str(v) for k, v in reasons.items()},
         remote_source=remote_source,
+        evaluation=evaluation,
     )
 
 

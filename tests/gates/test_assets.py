@@ -220,6 +220,7 @@ def names_an_experiment(place: str, text: str, experiments: Iterable[str] = ()) 
         f"line {number}: names {experiment}"
         for experiment in experiments or EXPERIMENTS
         if not (len(parts) > 1 and parts[0] in OWN_FOLDERS and parts[1] == experiment)
+        and parts[:2] != ABOUT_ALL_EXPERIMENTS
         for number, line in enumerate(text.splitlines(), start=1)
         if re.search(experiment.replace("_", "[-_ ]?"), line, re.IGNORECASE)
     ]
@@ -238,6 +239,8 @@ def methods_imported_early(place: str, text: str) -> list[str]:
     ]
 
 
+ABOUT_ALL_EXPERIMENTS = ("simulation", "koploperdeals")
+"""The demo's register of deals: the deals are the experiments, so it is data about them."""
 OWN_FOLDERS = ("assets", "contracts", "methods", "simulation")
 EXPERIMENTS = sorted(
     {p.name for p in (PACKAGE / "assets").iterdir() if (p / "__init__.py").is_file()} - OF_ALL_EXPERIMENTS
@@ -298,6 +301,8 @@ CROSSINGS: list[tuple[Finder, str, str, bool]] = [
     (names_an_experiment, "gates/plan.py", "# as for Snuffelfiets", True),
     (names_an_experiment, "assets/snuffelfiets/raw.py", "A = 'snuffelfiets/raw/metingen'", False),
     (names_an_experiment, "simulation/snuffelfiets.py", "A = 'snuffelfiets/raw/metingen'", False),
+    (names_an_experiment, "simulation/koploperdeals/budget.py", "A = 'snuffelfiets'", False),
+    (names_an_experiment, "assets/koploperdeals/evaluation/bereikt.py", "A = 'snuffelfiets'", True),
     (names_an_experiment, "assets/publicatie/release.py", "A = 'snuffelfiets'", True),
     (names_an_experiment, "gates/plan.py", "A = 'publicatie'", False),
     (methods_imported_early, "assets/proef/cleaned.py", f"from {NAME}.methods import geo", True),

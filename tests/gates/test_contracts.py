@@ -42,7 +42,7 @@ DIMENSIONS = SCHEMA["$defs"]["DataQuality"]["properties"]["dimension"]["enum"]
 MOST_RULES = 12
 """More named checks than this on one table are not read any more, and each costs 20 to 40 ms a run."""
 OF_THE_PLATFORM = {
-    "document": {"magLeegZijn", "rijbehoud", "redenen", "bron"},
+    "document": {"magLeegZijn", "rijbehoud", "redenen", "bron", "evaluatie"},
     "column": {"eenheid", "zonderGrenzen", "soort", "decimalen", "stempel"},
     "rule": {"reikwijdte"},
 }
@@ -524,6 +524,8 @@ REFUSED: list[tuple[str, list[Edit]]] = [
     ("rule alle_maanden_geteld: expected engine greatExpectations", [((*RULE, "engine"), "soda")]),
     ("rule alle_maanden_geteld: expected engine greatExpectations",
      [((*RULE, "implementation"), "SELECT 1")]),
+    ("customProperties evaluatie: expected a mapping with doel, beoogd, bereikt, status, bron, waar",
+     [(("customProperties", 1), {"property": "evaluatie", "value": {"doel": "maat"}})]),
     ("id is 'proef/published/wandelen', expected the file's own place 'proef/published/fietsen'",
      [(("id",), "proef/published/wandelen")]),
     ("Extra inputs are not permitted", [(("vershion",), "1.0.0")]),
