@@ -1,0 +1,1 @@
+"""Methods of the portfolio of deals, as pure functions on frames and arrays."""
