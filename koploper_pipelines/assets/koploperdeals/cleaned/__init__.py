@@ -1,0 +1,1 @@
+"""Cleaned: what was delivered, readable and without doubles."""

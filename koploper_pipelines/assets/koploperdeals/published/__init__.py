@@ -1,0 +1,1 @@
+"""Published: the tables of the portfolio, in Dutch."""

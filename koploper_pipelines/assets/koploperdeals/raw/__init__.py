@@ -1,0 +1,1 @@
+"""Raw: what was delivered about the deals, as it came."""
