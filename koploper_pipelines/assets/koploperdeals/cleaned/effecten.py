@@ -1,4 +1,4 @@
-"""Cleaned: the months of the last delivery of each outcome, with one reason for every row that does not count.
+"""Cleaned: the months of the last delivery of each outcome, with one reason for every row that is left out.
 
 Here belongs what makes a row usable. Whether the series can carry an estimate is the evaluation's.
 """
@@ -12,20 +12,23 @@ from koploper_pipelines.relations import count
 
 CLEAN_SERIES = "koploperdeals/cleaned/effectreeksen"
 KEPT = "deal, uitkomst, gebied, maand, eenheid, is_behandeld, ingreep_maand, waarde"
-MONTH = "^[0-9]{4}-(0[1-9]|1[0-2])$"
+MONTH = "[0-9]{4}-(0[1-9]|1[0-2])"
 # Texts are compared without their edges; an empty one is missing.
 _READ = f"""
     SELECT levering, rij, geland_op,
-        CASE WHEN regexp_matches(trim(deal), '^[A-Za-z0-9][A-Za-z0-9._-]{{0,39}}$') THEN trim(deal) END AS deal,
+        CASE WHEN regexp_full_match(trim(deal), '[A-Za-z0-9][A-Za-z0-9._-]{{0,39}}') THEN trim(deal) END
+            AS deal,
         CASE WHEN length(trim(uitkomst)) BETWEEN 1 AND 80 THEN trim(uitkomst) END AS uitkomst,
         CASE WHEN length(trim(eenheid)) BETWEEN 1 AND 30 THEN trim(eenheid) END AS eenheid,
         CASE WHEN length(trim(gebied)) BETWEEN 1 AND 60 THEN trim(gebied) END AS gebied,
         CASE WHEN lower(trim(is_behandeld)) IN ('ja', 'nee') THEN lower(trim(is_behandeld)) = 'ja' END
             AS is_behandeld,
-        CASE WHEN regexp_matches(trim(ingreep_maand), '{MONTH}') THEN trim(ingreep_maand) END AS ingreep_maand,
+        CASE WHEN regexp_full_match(trim(ingreep_maand), '{MONTH}') THEN trim(ingreep_maand) END
+            AS ingreep_maand,
         coalesce(trim(ingreep_maand), '') = '' AS zonder_ingreep,
-        CASE WHEN regexp_matches(trim(maand), '{MONTH}') THEN trim(maand) END AS maand,
-        CASE WHEN regexp_full_match(trim(waarde), '-?[0-9]+([.][0-9]+)?') THEN trim(waarde)::DOUBLE END AS waarde
+        CASE WHEN regexp_full_match(trim(maand), '{MONTH}') THEN trim(maand) END AS maand,
+        CASE WHEN regexp_full_match(trim(waarde), '-?[0-9]+([.][0-9]+)?') THEN trim(waarde)::DOUBLE END
+            AS waarde
     FROM ruw
 """
 _UNREADABLE = """
@@ -48,7 +51,7 @@ def effectreeksen(step: Step) -> Offered:
     raw = step.read(SERIES)
     raw.create_view("ruw")
     step.con.sql(f"CREATE TEMP TABLE gelezen AS SELECT *, {_UNREADABLE} AS onleesbaar FROM ({_READ})")
-    step.con.sql(f"""
+    step.con.sql("""
         CREATE TEMP TABLE beoordeeld AS
         SELECT *, CASE
                 WHEN onleesbaar IS NOT NULL THEN 'onleesbare_waarde'

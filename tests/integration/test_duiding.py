@@ -1,0 +1,214 @@
+"""Interpretations: pinned to a release, marked outdated when their figure moves, and only then.
+
+The quoted table is that of the effects, since it can be moved at will by delivering its series again.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from toolbox import WARNINGS_OF_OTHERS, direct_night, installation, lake_table, published
+
+from koploper_pipelines.assets.koploperdeals.raw import duiding as landing
+from koploper_pipelines.assets.publicatie.published import versions_of_releases
+from koploper_pipelines.gates.step import Platform, run_table
+
+pytestmark = WARNINGS_OF_OTHERS
+NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
+TABLE = "koploperdeals/published/duidingen"
+EFFECT, TREATED = 3.0, 6
+
+
+def series(shift: float = 0.0, months: int = 24, outcome: str = "fietsers") -> pd.DataFrame:
+    """Series whose effect is that of the first delivery plus a shift, with the same interval around it."""
+    random = np.random.default_rng(5)
+    periods = [str(p) for p in pd.period_range("2018-01", periods=months, freq="M")]
+    made = []
+    for area in range(20):
+        is_treated = area < TREATED
+        value = 20 + area + random.standard_normal(months)
+        value[months // 2 :] += (EFFECT + shift) * is_treated
+        made += [
+            {
+                "deal": "FIETS-1",
+                "uitkomst": outcome,
+                "eenheid": "fietsers per dag",
+                "gebied": f"G{area:02d}",
+                "is_behandeld": "ja" if is_treated else "nee",
+                "ingreep_maand": periods[months // 2],
+                "maand": month,
+                "waarde": f"{v:.9f}",
+            }
+            for month, v in zip(periods, value, strict=True)
+        ]
+    return pd.DataFrame(made)
+
+
+def document(release: str, column: str = "effect", row: str = "{deal: FIETS-1, uitkomst: fietsers}") -> str:
+    sections = "".join(f"\n## {t.capitalize()}\nTekst.\n" for t in landing_sections())
+    return (
+        f"---\nspreker: burger\ndatum: 2026-11-20\ntabel: effecten\nrelease: {release}\n"
+        f"cijfers:\n  - rij: {row}\n    kolom: {column}\n---\n{sections}"
+    )
+
+
+def landing_sections() -> list[str]:
+    from koploper_pipelines.methods.koploperdeals.duiding import SECTIONS
+
+    return list(SECTIONS)
+
+
+class Province:
+    """An installation whose days go by."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.day = NOW
+
+    @property
+    def platform(self) -> Platform:
+        return installation(self.home, self.day)
+
+    def drop(self, folder: str, name: str, content: str) -> None:
+        place = self.home / "inbox" / "koploperdeals" / folder
+        place.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(content, encoding="utf-8")
+
+    def night(self) -> None:
+        self.day += timedelta(days=1)
+        direct_night(self.platform)
+
+    def deliver(self, shift: float) -> None:
+        self.drop("effecten", f"reeks-{shift}.csv", series(shift).to_csv(index=False))
+        self.night()
+
+    def release(self) -> str:
+        return list(versions_of_releases(self.platform))[-1]
+
+    def told(self, name: str) -> pd.Series:
+        rows = lake_table(self.platform, TABLE)
+        return rows[rows["duiding"] == name].iloc[0]
+
+
+@pytest.fixture(scope="module")
+def province(tmp_path_factory: pytest.TempPathFactory) -> Province:
+    province = Province(tmp_path_factory.mktemp("duiding"))
+    province.deliver(0.0)
+    return province
+
+
+def test_a_table_of_which_nobody_spoke_is_told(province: Province) -> None:
+    rows = lake_table(province.platform, TABLE)
+    assert rows.loc[rows["tabel"] == "effecten", "status"].tolist() == ["ontbreekt"]
+
+
+def test_only_a_figure_that_leaves_its_interval_makes_a_reading_outdated(province: Province) -> None:
+    first = province.release()
+    for column in ("effect", "gebieden_controle", "effect_onder"):
+        province.drop("duiding", f"over-{column}.md", document(first, column))
+    province.night()
+    assert {province.told(f"over-{c}")["status"] for c in ("effect", "gebieden_controle", "effect_onder")} == {
+        "actueel"
+    }
+    then = province.told("over-effect")
+    width = (then["boven_toen"] - then["onder_toen"]) / 2
+    # The same figures delivered anew, then a move within the interval that it had.
+    province.deliver(0.4 * width)
+    within = province.told("over-effect")
+    assert within["status"] == "actueel" and pd.isna(within["verouderd_omdat"])
+    assert within["waarde_nu"] != within["waarde_toen"]
+    # A figure without an interval is another figure at any change; one that did not change is not.
+    assert province.told("over-effect_onder")["verouderd_omdat"] == "het cijfer is veranderd"
+    assert province.told("over-gebieden_controle")["status"] == "actueel"
+    province.deliver(1.1 * width)
+    beyond = province.told("over-effect")
+    assert beyond["status"] == "verouderd"
+    assert beyond["verouderd_omdat"] == "het cijfer ligt buiten het interval dat het had"
+    assert beyond["release"] == first and beyond["waarde_toen"] == then["waarde_toen"]
+    # Its analyst reads the same.
+    told = published(province.platform)["duidingen"].set_index("duiding")["status"]
+    assert (told["over-effect"], told["over-gebieden_controle"]) == ("verouderd", "actueel")
+    # And back within it is up to date again.
+    province.deliver(0.2 * width)
+    assert province.told("over-effect")["status"] == "actueel"
+
+
+def test_the_pinned_figure_is_that_of_its_release_and_not_of_the_day_it_lands(province: Province) -> None:
+    releases = list(versions_of_releases(province.platform))
+    province.drop("duiding", "terugblik.md", document(releases[0]))
+    province.night()
+    early, late = province.told("terugblik"), province.told("over-effect")
+    assert early["waarde_toen"] == late["waarde_toen"] != early["waarde_nu"]
+
+
+def test_what_is_not_in_the_release_is_refused_with_file_line_and_expectation(province: Province) -> None:
+    release = province.release()
+    bad = {
+        "kolom.md": (document(release, "effectje"), "regel 7, kolom: effecten heeft geen kolom effectje"),
+        "rij.md": (
+            document(release, row="{deal: FIETS-9, uitkomst: fietsers}"),
+            f"regel 7, rij: release {release} heeft geen rij deal FIETS-9",
+        ),
+        "sleutel.md": (document(release, row="{deal: FIETS-1}"), "verwacht de sleutel deal, uitkomst"),
+        "release.md": (document("r20200101-000000"), "regel 5, release: er is geen release r20200101-000000"),
+        "tabel.md": (
+            document(release).replace("tabel: effecten", "tabel: geheimen"),
+            "regel 4, tabel: er is geen gepubliceerde tabel geheimen",
+        ),
+        "waarde.md": (
+            document(release).replace("kolom: effect", "kolom: effect\n    waarde: 99"),
+            "waarde: is 99; in release",
+        ),
+        "leeg.md": (document(release, "autocorrelatie"), "autocorrelatie is in release"),
+        "spreker.md": (document(release).replace("burger", "buurman"), "regel 2, spreker: is 'buurman'"),
+        "brief.txt": (document(release), "regel 1, bestand: verwacht Markdown"),
+    }
+    for name, (text, _) in bad.items():
+        province.drop("duiding", name, text)
+    before = len(lake_table(province.platform, landing.QUOTES))
+    run_table(province.platform, province.platform.tables[landing.QUOTES], run_id="alleen landen")
+    aside = province.home / "inbox" / "afgekeurd"
+    for name, (_, said) in bad.items():
+        report = (aside / f"{name}.rapport.txt").read_text(encoding="utf-8")
+        assert said in report and name in report
+    assert len(lake_table(province.platform, landing.QUOTES)) == before
+
+
+def test_another_way_of_making_the_figure_makes_it_outdated(
+    province: Province, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from koploper_pipelines.assets.koploperdeals import figures
+
+    monkeypatch.setattr(figures, "method_of", lambda platform, table, version: "0" * 16)
+    province.deliver(0.21)
+    assert province.told("over-gebieden_controle")["verouderd_omdat"] == "het cijfer is op een andere manier berekend"
+    monkeypatch.undo()
+    province.deliver(0.22)
+    assert province.told("over-gebieden_controle")["status"] == "actueel"
+
+
+def test_a_reading_of_the_latest_release_waits_until_there_is_one(tmp_path: Path) -> None:
+    province = Province(tmp_path)
+    province.drop("duiding", "vroeg.md", document("laatste"))
+    province.night()
+    assert (tmp_path / "inbox" / "koploperdeals" / "duiding" / "vroeg.md").is_file()
+    province.deliver(0.0)
+    province.night()
+    told = province.told("vroeg")
+    assert (told["status"], told["release"]) == ("actueel", list(versions_of_releases(province.platform))[1])
+
+
+def test_documents_beside_an_experiment_are_read_and_stay(
+    province: Province, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "proef" / "duiding" / "naast-de-code.md"
+    own.parent.mkdir(parents=True)
+    own.write_text(document(province.release()), encoding="utf-8")
+    monkeypatch.setattr(landing, "EXPERIMENTS", tmp_path)
+    province.night()
+    assert province.told("naast-de-code")["status"] == "actueel"
+    assert own.is_file()
