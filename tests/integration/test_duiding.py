@@ -111,9 +111,9 @@ def test_only_a_figure_that_leaves_its_interval_makes_a_reading_outdated(provinc
     for column in ("effect", "gebieden_controle", "effect_onder"):
         province.drop("duiding", f"over-{column}.md", document(first, column))
     province.night()
-    assert {province.told(f"over-{c}")["status"] for c in ("effect", "gebieden_controle", "effect_onder")} == {
-        "actueel"
-    }
+    assert {
+        province.told(f"over-{c}")["status"] for c in ("effect", "gebieden_controle", "effect_onder")
+    } == {"actueel"}
     then = province.told("over-effect")
     width = (then["boven_toen"] - then["onder_toen"]) / 2
     # The same figures delivered anew, then a move within the interval that it had.
@@ -185,7 +185,10 @@ def test_another_way_of_making_the_figure_makes_it_outdated(
 
     monkeypatch.setattr(figures, "method_of", lambda platform, table, version: "0" * 16)
     province.deliver(0.21)
-    assert province.told("over-gebieden_controle")["verouderd_omdat"] == "het cijfer is op een andere manier berekend"
+    assert (
+        province.told("over-gebieden_controle")["verouderd_omdat"]
+        == "het cijfer is op een andere manier berekend"
+    )
     monkeypatch.undo()
     province.deliver(0.22)
     assert province.told("over-gebieden_controle")["status"] == "actueel"
