@@ -1,0 +1,459 @@
+"""What the level of PM2.5 would be had other choices been made: the variants of this experiment.
+
+Here belong the choices, the conclusion that is tested on them, and the figure under every combination, made
+with the methods of the chain. What combinations share is made once: the measurements are cleaned once, and
+devices and rides that a choice does not touch keep their passages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
+from koploper_pipelines.assets.snuffelfiets.gebieden import BOUNDARIES
+from koploper_pipelines.assets.snuffelfiets.indicators import MEASUREMENTS, REFERENCE, ROADS, WEATHER
+from koploper_pipelines.assets.snuffelfiets.indicators.air import areas_ridden, calibration_rules, sums_sql
+from koploper_pipelines.assets.snuffelfiets.indicators.passages import in_province, stations
+from koploper_pipelines.gates.staging import Offered
+from koploper_pipelines.gates.table import Reads, Step, gated_table
+from koploper_pipelines.relations import count, select
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+    from koploper_pipelines.methods.gevoeligheid import Choice, Combination, Conclusion
+
+RAW = "snuffelfiets/raw/metingen"
+VARIANTS = "snuffelfiets/evaluation/gevoeligheid"
+INDICATOR = "pm25_tijdens_het_fietsen"
+WIDEST_CAP_UG_M3 = 1000.0
+"""Upper end of what the sensor can measure at all."""
+WHO_YEAR_UG_M3 = 5.0
+
+
+def choices(choice: SnuffelfietsSettings) -> tuple[Choice, ...]:
+    """The choices, with the ones of this installation as default; reasons: docs/gevoeligheid.md."""
+    from koploper_pipelines.methods.gevoeligheid import Choice, Level
+
+    gaps = {
+        5: "ieder bezoek aan een winkel breekt een rit",
+        10: "een stoplicht of pakje, korter dan een bezoek",
+        15: "ook een kort bezoek hoort bij de rit",
+        30: "zoals eerdere publicaties van deze metingen",
+    }
+    caps = {
+        100.0: "zoals eerdere publicaties van deze metingen",
+        150.0: "advies van het RIVM",
+        WIDEST_CAP_UG_M3: "alles wat de sensor kan aanwijzen, ook storingen",
+    }
+    zeros = {
+        "een": "advies van het RIVM: onder de detectiegrens is niet nul",
+        "laten": "zoals het apparaat het stuurt",
+        "weglaten": "schone lucht telt niet mee: het gemiddelde wordt te hoog",
+    }
+    return (
+        Choice(
+            "rit_pauze", tuple(Level(f"{g} min", float(g), True, why) for g, why in gaps.items())
+        ).with_default(choice.rit_pauze_min),
+        Choice(
+            "pm25_maximum",
+            tuple(Level(f"{c:g} µg/m³", c, c < WIDEST_CAP_UG_M3, why) for c, why in caps.items()),
+        ).with_default(choice.pm25_maximum_ug_m3),
+        Choice("nul_pm", tuple(Level(z, z, z != "weglaten", why) for z, why in zeros.items())).with_default(
+            choice.nul_pm
+        ),
+        Choice(
+            "ijking",
+            (
+                Level("uit", False, True, "zoals het apparaat het meet", is_default=True),
+                Level("aan", True, True, "op de schaal van de officiële stations"),
+            ),
+        ),
+        Choice(
+            "min_apparaten",
+            (
+                Level("5", 5, True, "zoals alle cijfers over mensen"),
+                Level("10", 10, True, "zoals cijfers naar groep of demografie"),
+            ),
+        ).with_default(choice.min_apparaten),
+    )
+
+
+def conclusion() -> Conclusion:
+    """What is concluded from the level, said beforehand."""
+    from koploper_pipelines.methods.gevoeligheid import Conclusion
+
+    return Conclusion(
+        "Tijdens het fietsen is er gemiddeld meer PM2,5 dan 5 µg/m³, de jaaradvieswaarde van de WHO (ter"
+        " vergelijking: die geldt voor een jaargemiddelde op een vaste plek)",
+        WHO_YEAR_UG_M3,
+    )
+
+
+@gated_table(
+    VARIANTS,
+    reads=[
+        Reads(RAW),
+        Reads(MEASUREMENTS, quarantine=True),
+        Reads(REFERENCE, lookup=True),
+        Reads(WEATHER, lookup=True),
+        Reads(ROADS),
+        Reads(BOUNDARIES),
+    ],
+    settings=SnuffelfietsSettings,
+    closes_months=True,
+)
+def gevoeligheid(step: Step) -> Offered:
+    """The level under every combination, of each closed month in hand; an open month has no rows yet."""
+    import pandas as pd
+
+    from koploper_pipelines.methods import gevoeligheid as method
+
+    choice: SnuffelfietsSettings = step.settings(SnuffelfietsSettings)
+    made_otherwise = choices(choice)
+    asked = method.combinations(made_otherwise)
+    contract = step.platform.tables[VARIANTS].contract
+    closed = sorted(m for m in step.partitions if m < step.first_open_month)
+    measured = [m for m in closed if count(_of_month(step.read(MEASUREMENTS), m))]
+    made = [figures(step, choice, month, made_otherwise, asked) for month in measured]
+    columns = [c.name for c in contract.columns]
+    rows = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=columns)
+    kinds = {"number": "float64", "integer": "int64", "string": "str", "boolean": "bool"}
+    typed = rows[columns].astype({c.name: kinds[c.type] for c in contract.columns})
+    return Offered(typed, controls={"combinaties_maal_maanden": len(asked) * len(measured)})
+
+
+def _of_month(rows: duckdb.DuckDBPyRelation, month: str) -> duckdb.DuckDBPyRelation:
+    return rows.filter(f"strftime(meetdag, '%Y-%m') = '{month}'")
+
+
+def figures(
+    step: Step,
+    choice: SnuffelfietsSettings,
+    month: str,
+    made_otherwise: Sequence[Choice],
+    asked: Sequence[Combination],
+) -> pd.DataFrame:
+    """The level of one month under the combinations that are asked for, a row each."""
+    import pandas as pd
+
+    from koploper_pipelines.methods import gevoeligheid as method
+
+    world = _world(step, choice, month, made_otherwise, asked)
+    cells = {method.name_of(c): world.cells(c) for c in asked}
+    shared, tested = method.shared_cells(cells), conclusion()
+    rows: list[dict[str, Any]] = []
+    for combination in asked:
+        name = method.name_of(combination)
+        own = cells[name]
+        level = world.level(combination, shared if own else frozenset())
+        rows.append(
+            {
+                "maand": month,
+                "onderdeel": month,
+                "kerncijfer": INDICATOR,
+                "combinatie": name,
+                "keuzes": method.told(combination),
+                "eenheid": "µg/m³",
+                "conclusie": tested.sentence,
+                "grens": tested.threshold,
+                "is_boven_grens": tested.is_above,
+                "waarde": level.value,
+                "waarde_onder": level.lower,
+                "waarde_boven": level.upper,
+                "aantal_cellen": len(own),
+                "gedeelde_cellen": len(shared & own),
+                "aantal_deelnemers": level.devices,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+# -- What combinations share -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level of PM2.5 with its sampling interval; NaN where there is none."""
+
+    value: float = float("nan")
+    lower: float = float("nan")
+    upper: float = float("nan")
+    devices: int = 0
+
+
+NONE = Level()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Sums of one way of making passages, by municipality, device and day, with its calibration."""
+
+    sums: pd.DataFrame
+    lines: Mapping[str, Any]
+    pairs: pd.DataFrame
+    compared: pd.DataFrame
+
+
+class _World:
+    """The parts of one month, and what combinations make of them."""
+
+    def __init__(self, choice: SnuffelfietsSettings, parts: Mapping[tuple[float, float, str], _Part]) -> None:
+        self._choice = choice
+        self._parts = parts
+        self._levels: dict[Any, Level] = {}
+
+    def cells(self, combination: Combination) -> frozenset[str]:
+        """The municipalities whose figure may be shown under a combination."""
+        from koploper_pipelines.methods import disclosure
+
+        rules = disclosure.DisclosureRules(
+            # Never fewer than this installation shows.
+            min_participants=max(combination["min_apparaten"].value, self._choice.min_apparaten),
+            max_share=self._choice.max_aandeel,
+        )
+        rows = self._counting(combination)
+        per_device = rows.groupby(["gebied_code", "apparaat"])["n"].sum().groupby("gebied_code")
+        found = per_device.agg(aantal_apparaten="size", grootste="max", alle="sum")
+        found["grootste_aandeel"] = found["grootste"] / found["alle"]
+        return frozenset(found.index[~disclosure.may_not_be_shown(found, rules)])
+
+    def _part(self, combination: Combination) -> _Part:
+        return self._parts[_key(combination)]
+
+    def _counting(self, combination: Combination) -> pd.DataFrame:
+        """The sums that count: of calibrated devices in hours with a background when calibrated."""
+        part = self._part(combination)
+        if not combination["ijking"].value:
+            return part.sums
+        used = part.sums[part.sums["n_achtergrond"] > 0].merge(part.compared, on=["maand", "apparaat"])
+        used = used[used["maand"].isin(set(part.lines))]
+        return used.assign(n=used["n_achtergrond"])
+
+    def level(self, combination: Combination, cells: frozenset[str]) -> Level:
+        """The level over some cells together."""
+        is_calibrated = bool(combination["ijking"].value)
+        key = (_key(combination), is_calibrated, cells)
+        if key not in self._levels:
+            make = self._calibrated if is_calibrated else self._plain
+            self._levels[key] = make(combination, cells) if cells else NONE
+        return self._levels[key]
+
+    def _plain(self, combination: Combination, cells: frozenset[str]) -> Level:
+        from koploper_pipelines.methods import intervals
+
+        rows = self._counting(combination)
+        own = rows[rows["gebied_code"].isin(cells)]
+        (found,) = intervals.clustered_mean(own, ["maand"], min_devices=self._choice.min_apparaten).to_dict(
+            "records"
+        )
+        return Level(
+            found["gemiddelde"], found["ondergrens"], found["bovengrens"], int(found["aantal_apparaten"])
+        )
+
+    def _calibrated(self, combination: Combination, cells: frozenset[str]) -> Level:
+        """The background while riding and the excess over it; the interval is that of the excess."""
+        from koploper_pipelines.methods.snuffelfiets import excess
+
+        part = self._part(combination)
+        own = part.sums[part.sums["gebied_code"].isin(cells)]
+        (found,) = excess.over_background(
+            own, ["maand"], part.lines, part.pairs, part.compared, min_devices=self._choice.min_apparaten
+        ).to_dict("records")
+        values = (found[f"pm25_verhoging_{end}ug_m3"] for end in ("", "onder_", "boven_"))
+        background = float(found["achtergrond_ug_m3"])
+        return Level(*(background + float(v) for v in values), int(found["aantal_apparaten_geijkt"]))
+
+
+def _key(combination: Combination) -> tuple[float, float, str]:
+    return combination["pm25_maximum"].value, combination["rit_pauze"].value, combination["nul_pm"].value
+
+
+def _world(
+    step: Step,
+    choice: SnuffelfietsSettings,
+    month: str,
+    made_otherwise: Sequence[Choice],
+    asked: Sequence[Combination],
+) -> _World:
+    _measurements(step, choice, month)
+    usual = {c.name: c.default.value for c in made_otherwise}
+    # The default first: the others take over what they share with it.
+    base = (usual["pm25_maximum"], usual["nul_pm"] == "weglaten")
+    kinds = {(c["pm25_maximum"].value, c["nul_pm"].value == "weglaten") for c in asked} | {base}
+    gaps = {c["rit_pauze"].value for c in asked} | {usual["rit_pauze"]}
+    made: dict[tuple[float, bool, float], str] = {}
+    for cap, drops in sorted(kinds, key=lambda kind: kind != base):
+        wanted = {
+            c["rit_pauze"].value
+            for c in asked
+            if (c["pm25_maximum"].value, c["nul_pm"].value == "weglaten") == (cap, drops)
+        }
+        wanted = gaps if (cap, drops) == base else wanted | {usual["rit_pauze"]}
+        tables = _passages(step.con, (cap, drops), base, usual["rit_pauze"], wanted, made)
+        made |= {(cap, drops, gap): table for gap, table in tables.items()}
+    return _World(choice, _parts(step, choice, usual["rit_pauze"], {_key(c) for c in asked}, made))
+
+
+def _measurements(step: Step, choice: SnuffelfietsSettings, month: str) -> None:
+    """Table `alle`: every measurement that any variant keeps, with a zero as it was sent.
+
+    To what cleaning kept comes what it set aside for its PM alone, judged again by the widest rules: reasons
+    before that one are decided already, and do not depend on these choices.
+    """
+    from koploper_pipelines.methods.snuffelfiets import cleaning
+
+    aside = step.quarantine(MEASUREMENTS).filter(
+        f"partitie LIKE '{month}-%' AND reden IN ('pm_onwaarschijnlijk', 'pm_onder_detectie')"
+    )
+    place = aside.project("rij->>'bestand' AS bestand, CAST(rij->>'rij' AS BIGINT) AS rij")
+    rules = cleaning.CleaningRules(
+        device_time_zone=choice.apparaat_tijdzone,
+        warm_up_measurements=choice.opwarmen_metingen,
+        zero_pm_rule="laten",
+        pm25_cap_ug_m3=WIDEST_CAP_UG_M3,
+    )
+    again = cleaning.judge(step.con, step.read(RAW).join(place, "bestand, rij", how="semi"), rules)
+    columns = ", ".join(cleaning.TYPED_COLUMNS)
+    sent = (
+        "SELECT * REPLACE (CASE WHEN is_onder_detectie THEN 0 ELSE pm25_ug_m3 END AS pm25_ug_m3)"
+        f" FROM (SELECT {columns} FROM m)"
+    )
+    step.con.sql("DROP TABLE IF EXISTS alle")
+    kept = select(_of_month(step.read(MEASUREMENTS), month), "m", sent)
+    kept.union(_of_month(select(cleaning.kept(again), "m", sent), month)).create("alle")
+
+
+def _kept(cap: float, drops: bool) -> str:
+    """Condition of the measurements that a variant keeps."""
+    return f"pm25_ug_m3 <= {cap}" + (" AND NOT is_onder_detectie" if drops else "")
+
+
+def _passages(
+    con: duckdb.DuckDBPyConnection,
+    kind: tuple[float, bool],
+    base: tuple[float, bool],
+    usual_gap: float,
+    gaps: Iterable[float],
+    made: Mapping[tuple[float, bool, float], str],
+) -> dict[float, str]:
+    """Tables of the passages of one selection of measurements, by gap.
+
+    Devices whose measurements are those of the base selection keep its passages; rides that are the same
+    under another gap keep those of the usual one.
+    """
+    from koploper_pipelines.methods.snuffelfiets import rides
+
+    name = f"k{len({m[:2] for m in made})}"
+    rows = con.sql(f"SELECT * FROM alle WHERE {_kept(*kind)}")
+    if kind != base:
+        con.sql(f"""
+            CREATE TEMP TABLE {name}_anders AS
+            SELECT DISTINCT apparaat FROM alle WHERE ({_kept(*kind)}) <> ({_kept(*base)})
+        """)
+        rows = rows.join(con.table(f"{name}_anders"), "apparaat", how="semi")
+    rides.segments(con, rows, rides.RideRules()).create(f"{name}_segmenten")
+    found: dict[float, str] = {}
+    for gap in sorted(gaps, key=lambda g: g != usual_gap):
+        table = f"{name}_{len(found)}"
+        rules = rides.RideRules(max_gap_min=gap)
+        rides.rides_of_segments(con, con.table(f"{name}_segmenten"), rules).create(f"{table}_ritten")
+        parts = [_new_passages(con, name, table, f"{name}_0" if found else None)]
+        if kind != base:
+            parts.append(f"SELECT * FROM {made[*base, gap]} ANTI JOIN {name}_anders USING (apparaat)")
+        con.sql(f"CREATE TEMP TABLE {table}_passages AS {' UNION ALL '.join(parts)}")
+        found[gap] = f"{table}_passages"
+    return found
+
+
+def _new_passages(con: duckdb.DuckDBPyConnection, name: str, table: str, usual: str | None) -> str:
+    """SQL of the passages of a table of rides; of rides that the usual gap gives too, those made already."""
+    from koploper_pipelines.methods.snuffelfiets import passages as method
+
+    fresh = f"SELECT * FROM {table}_ritten"
+    if usual is not None:
+        fresh += f" ANTI JOIN {usual}_ritten USING (rit_id, einde_op)"
+    con.sql(f"CREATE TEMP TABLE {table}_nieuw AS {fresh}")
+    segments = con.sql(f"SELECT * FROM {name}_segmenten SEMI JOIN {table}_nieuw USING (apparaat)")
+    riding = method.ride_rows(con, segments, con.table(f"{table}_nieuw"), method.ZoneRules())
+    method.passages(con, riding).create(f"{table}_verse_passages")
+    made = f"(SELECT * FROM {table}_verse_passages)"
+    if usual is None:
+        return made
+    same = f"SELECT rit_id FROM {table}_ritten SEMI JOIN {usual}_ritten USING (rit_id, einde_op)"
+    return f"{made} UNION ALL (SELECT * FROM {usual}_verse_passages SEMI JOIN ({same}) USING (rit_id))"
+
+
+def _parts(
+    step: Step,
+    choice: SnuffelfietsSettings,
+    usual_gap: float,
+    keys: Iterable[tuple[float, float, str]],
+    made: Mapping[tuple[float, bool, float], str],
+) -> dict[tuple[float, float, str], _Part]:
+    """Sums and calibration of each way of making passages. The calibration follows from the usual gap."""
+    from koploper_pipelines.methods.snuffelfiets import background
+
+    con = step.con
+    reference = step.read(REFERENCE)
+    for table in ("alle_uren", "alle_gebieden"):
+        con.sql(f"DROP TABLE IF EXISTS {table}")
+    background.hours(con, in_province(step, reference), step.read(WEATHER)).create("alle_uren")
+    union = " UNION ".join(f"SELECT cel_100m FROM {table}" for table in made.values())
+    areas = areas_ridden(step, con.sql(union))
+    con.register("gebieden_in_beeld", areas[areas["gebied_code"].str.startswith("GM")])
+    places = stations(reference)
+    lines: dict[tuple[float, str], tuple[Any, pd.DataFrame, pd.DataFrame]] = {}
+    found: dict[tuple[float, float, str], _Part] = {}
+    for cap, gap, zero in sorted(keys):
+        if (cap, zero) not in lines:
+            usual = _lifted(con, made[cap, zero == "weglaten", usual_gap], zero)
+            lines[cap, zero] = _calibration(step, choice, usual, places)
+        rows = background.with_hours(
+            con, _lifted(con, made[cap, zero == "weglaten", gap], zero), con.table("alle_uren")
+        )
+        inside = select(rows, "p", "SELECT * FROM p JOIN gebieden_in_beeld USING (cel_100m)")
+        inside.create_view("gebiedspassages", replace=True)
+        found[cap, gap, zero] = _Part(con.sql(sums_sql("gebied_code")).df(), *lines[cap, zero])
+    return found
+
+
+def _lifted(con: duckdb.DuckDBPyConnection, table: str, zero: str) -> duckdb.DuckDBPyRelation:
+    """Passages in which each measurement below detection counts as 1 µg/m³, where that is the rule."""
+    lift = 1 if zero == "een" else 0
+    return con.sql(f"""
+        SELECT * REPLACE (
+            pm25_som_ug_m3 + {lift} * aantal_onder_detectie AS pm25_som_ug_m3,
+            (pm25_som_ug_m3 + {lift} * aantal_onder_detectie) / aantal_metingen AS pm25_gemiddelde_ug_m3
+        )
+        FROM {table}
+    """)
+
+
+def _calibration(
+    step: Step, choice: SnuffelfietsSettings, passages: duckdb.DuckDBPyRelation, places: pd.DataFrame
+) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
+    """Lines, pairs and compared devices of a month."""
+    from koploper_pipelines.methods.snuffelfiets import calibration, roads
+
+    rules = calibration_rules(choice)
+    listed = roads.of_list(step.read(ROADS).df())
+    rows = (
+        passages.project("rit_id, cel_100m, uur, aantal_metingen, pm25_gemiddelde_ug_m3")
+        .order("rit_id, uur, cel_100m")
+        .df()
+    )
+    cells = listed if len(listed) else roads.traffic_like(rows)
+    month = passages.aggregate("max(strftime(meetdag, '%Y-%m'))").fetchall()[0][0]
+    near = calibration.Nearness(choice.ijking_straal_achtergrond_m, choice.ijking_straal_verkeer_m)
+    found = (
+        calibration.pairs(
+            step.con, passages, step.read(REFERENCE), places, cells.assign(maand=month or ""), near
+        )
+        .order("maand, apparaat, station, uur")
+        .df()
+    )
+    return calibration.lines(found, rules), found, calibration.compared_devices(found, rules)
