@@ -15,7 +15,7 @@ through a multiverse analysis", Perspectives on Psychological Science 11 (2016) 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, TypeAlias
@@ -79,6 +79,19 @@ class Conclusion:
         return (value if np.isnan(upper) else upper) < self.threshold
 
 
+@dataclass(frozen=True)
+class Figure:
+    """The figure under one combination, with its sampling interval; NaN where there is none."""
+
+    value: float = float("nan")
+    lower: float = float("nan")
+    upper: float = float("nan")
+    participants: int = 0
+
+
+NO_FIGURE = Figure()
+
+
 def combinations(choices: Sequence[Choice]) -> list[dict[str, Level]]:
     """The full factorial over defensible levels, and each known-wrong level with all else at its default."""
     sound = [[v for v in c.levels if v.is_defensible or v.is_default] for c in choices]
@@ -108,6 +121,46 @@ def shared_cells(cells: Mapping[str, frozenset[str]]) -> frozenset[str]:
     return frozenset.intersection(*found) if found else frozenset()
 
 
+def tabulated(
+    asked: Sequence[Combination],
+    cells: Mapping[str, frozenset[str]],
+    make: Callable[[Combination, frozenset[str]], Figure],
+    tested: Conclusion,
+    on: frozenset[str] | None = None,
+) -> pd.DataFrame:
+    """A row a combination, each on the cells that all of them share.
+
+    Args:
+        asked: the combinations.
+        cells: by name of a combination the cells that may be shown under it.
+        make: the figure of a combination on some cells.
+        tested: what is concluded.
+        on: which of the shared cells the figure is about; all of them when not given.
+    """
+    shared = shared_cells(cells)
+    about = shared if on is None else on
+    rows = []
+    for combination in asked:
+        own = cells[name_of(combination)]
+        figure = make(combination, about) if own and about else NO_FIGURE
+        rows.append(
+            {
+                "combinatie": name_of(combination),
+                "keuzes": told(combination),
+                "conclusie": tested.sentence,
+                "grens": tested.threshold,
+                "is_boven_grens": tested.is_above,
+                "waarde": figure.value,
+                "waarde_onder": figure.lower,
+                "waarde_boven": figure.upper,
+                "aantal_cellen": len(own),
+                "gedeelde_cellen": len(shared & own),
+                "aantal_deelnemers": figure.participants,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 # -- What follows from the figures ---------------------------------------------------------------------------
 
 
@@ -123,7 +176,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         row is about one level, all else at its default), ``waarde``, ``waarde_onder``, ``waarde_boven``,
         ``spreiding_laagste`` and ``spreiding_hoogste`` over the defensible combinations that the row is
         about, ``aandeel_variantie_pct``, ``is_verdedigbaar``, ``is_standaard``, ``toelichting``,
-        and of the figure itself ``conclusie_uitkomst`` with the number of combinations and of those in which it holds.
+        and of the figure itself ``conclusie_uitkomst`` with the number of combinations and of those in which
+        it holds.
     """
     levels = rows["keuzes"].map(json.loads)
     design = pd.DataFrame([{v["keuze"]: v["name"] for v in told} for told in levels], index=rows.index)
@@ -140,6 +194,12 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     made.append(_row(INTERPLAY, NO_LEVEL, usual, share=shares[INTERPLAY]))
     made += _of_levels(levels, figures, away)
     return pd.DataFrame(made)
+
+
+def default_row(rows: pd.DataFrame) -> pd.Series:
+    """The row of the combination that the published figures are made with."""
+    usual = [all(v["is_default"] for v in json.loads(told)) for told in rows["keuzes"]]
+    return rows[np.array(usual)].iloc[0]
 
 
 def variance_shares(design: pd.DataFrame, value: pd.Series) -> dict[str, float]:
@@ -180,11 +240,8 @@ def _spread(values: pd.Series) -> dict[str, float]:
 
 def _whole(rows: pd.DataFrame, figures: pd.DataFrame, sound: pd.Series, usual: pd.Series) -> dict[str, Any]:
     known = sound & figures["waarde"].notna()
-    told = rows[known]
-    held = [
-        Conclusion("", float(r.grens), bool(r.is_boven_grens)).holds(r.waarde, r.waarde_onder, r.waarde_boven)
-        for r in told.assign(**figures[known]).itertuples()
-    ]
+    tested = Conclusion("", float(rows["grens"].iloc[0]), bool(rows["is_boven_grens"].iloc[0]))
+    held = [tested.holds(*figure) for figure in figures[known].to_numpy(float).tolist()]
     outcome = UNKNOWN if not held else HOLDS if all(held) else DEPENDS if any(held) else FAILS
     return {
         **_row(ALL, NO_LEVEL, usual),

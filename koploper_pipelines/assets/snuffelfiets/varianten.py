@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-    from koploper_pipelines.methods.gevoeligheid import Choice, Combination, Conclusion
+    from koploper_pipelines.methods.gevoeligheid import Choice, Combination, Conclusion, Figure
 
 RAW = "snuffelfiets/raw/metingen"
 VARIANTS = "snuffelfiets/evaluation/gevoeligheid"
@@ -138,54 +138,15 @@ def figures(
     asked: Sequence[Combination],
 ) -> pd.DataFrame:
     """The level of one month under the combinations that are asked for, a row each."""
-    import pandas as pd
-
     from koploper_pipelines.methods import gevoeligheid as method
 
     world = _world(step, choice, month, made_otherwise, asked)
     cells = {method.name_of(c): world.cells(c) for c in asked}
-    shared, tested = method.shared_cells(cells), conclusion()
-    rows: list[dict[str, Any]] = []
-    for combination in asked:
-        name = method.name_of(combination)
-        own = cells[name]
-        level = world.level(combination, shared if own else frozenset())
-        rows.append(
-            {
-                "maand": month,
-                "onderdeel": month,
-                "kerncijfer": INDICATOR,
-                "combinatie": name,
-                "keuzes": method.told(combination),
-                "eenheid": "µg/m³",
-                "conclusie": tested.sentence,
-                "grens": tested.threshold,
-                "is_boven_grens": tested.is_above,
-                "waarde": level.value,
-                "waarde_onder": level.lower,
-                "waarde_boven": level.upper,
-                "aantal_cellen": len(own),
-                "gedeelde_cellen": len(shared & own),
-                "aantal_deelnemers": level.devices,
-            }
-        )
-    return pd.DataFrame(rows)
+    rows = method.tabulated(asked, cells, world.level, conclusion())
+    return rows.assign(maand=month, onderdeel=month, kerncijfer=INDICATOR, eenheid="µg/m³")
 
 
 # -- What combinations share -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Level:
-    """A level of PM2.5 with its sampling interval; NaN where there is none."""
-
-    value: float = float("nan")
-    lower: float = float("nan")
-    upper: float = float("nan")
-    devices: int = 0
-
-
-NONE = Level()
 
 
 @dataclass(frozen=True)
@@ -204,10 +165,12 @@ class _World:
     def __init__(self, choice: SnuffelfietsSettings, parts: Mapping[tuple[float, float, str], _Part]) -> None:
         self._choice = choice
         self._parts = parts
-        self._levels: dict[Any, Level] = {}
+        self._levels: dict[Any, Figure] = {}
 
     def cells(self, combination: Combination) -> frozenset[str]:
         """The municipalities whose figure may be shown under a combination."""
+        import pandas as pd
+
         from koploper_pipelines.methods import disclosure
 
         rules = disclosure.DisclosureRules(
@@ -217,8 +180,8 @@ class _World:
         )
         rows = self._counting(combination)
         per_device = rows.groupby(["gebied_code", "apparaat"])["n"].sum().groupby("gebied_code")
-        found = per_device.agg(aantal_apparaten="size", grootste="max", alle="sum")
-        found["grootste_aandeel"] = found["grootste"] / found["alle"]
+        largest = per_device.max() / per_device.sum()
+        found = pd.DataFrame({"aantal_apparaten": per_device.size(), "grootste_aandeel": largest})
         return frozenset(found.index[~disclosure.may_not_be_shown(found, rules)])
 
     def _part(self, combination: Combination) -> _Part:
@@ -233,29 +196,31 @@ class _World:
         used = used[used["maand"].isin(set(part.lines))]
         return used.assign(n=used["n_achtergrond"])
 
-    def level(self, combination: Combination, cells: frozenset[str]) -> Level:
+    def level(self, combination: Combination, cells: frozenset[str]) -> Figure:
         """The level over some cells together."""
         is_calibrated = bool(combination["ijking"].value)
         key = (_key(combination), is_calibrated, cells)
         if key not in self._levels:
             make = self._calibrated if is_calibrated else self._plain
-            self._levels[key] = make(combination, cells) if cells else NONE
+            self._levels[key] = make(combination, cells)
         return self._levels[key]
 
-    def _plain(self, combination: Combination, cells: frozenset[str]) -> Level:
+    def _plain(self, combination: Combination, cells: frozenset[str]) -> Figure:
         from koploper_pipelines.methods import intervals
+        from koploper_pipelines.methods.gevoeligheid import Figure
 
         rows = self._counting(combination)
         own = rows[rows["gebied_code"].isin(cells)]
         (found,) = intervals.clustered_mean(own, ["maand"], min_devices=self._choice.min_apparaten).to_dict(
             "records"
         )
-        return Level(
+        return Figure(
             found["gemiddelde"], found["ondergrens"], found["bovengrens"], int(found["aantal_apparaten"])
         )
 
-    def _calibrated(self, combination: Combination, cells: frozenset[str]) -> Level:
+    def _calibrated(self, combination: Combination, cells: frozenset[str]) -> Figure:
         """The background while riding and the excess over it; the interval is that of the excess."""
+        from koploper_pipelines.methods.gevoeligheid import Figure
         from koploper_pipelines.methods.snuffelfiets import excess
 
         part = self._part(combination)
@@ -263,9 +228,11 @@ class _World:
         (found,) = excess.over_background(
             own, ["maand"], part.lines, part.pairs, part.compared, min_devices=self._choice.min_apparaten
         ).to_dict("records")
-        values = (found[f"pm25_verhoging_{end}ug_m3"] for end in ("", "onder_", "boven_"))
-        background = float(found["achtergrond_ug_m3"])
-        return Level(*(background + float(v) for v in values), int(found["aantal_apparaten_geijkt"]))
+        level, low, high = (
+            float(found["achtergrond_ug_m3"]) + float(found[f"pm25_verhoging_{end}ug_m3"])
+            for end in ("", "onder_", "boven_")
+        )
+        return Figure(level, low, high, int(found["aantal_apparaten_geijkt"]))
 
 
 def _key(combination: Combination) -> tuple[float, float, str]:
