@@ -203,26 +203,44 @@ def default_row(rows: pd.DataFrame) -> pd.Series:
 
 
 def variance_shares(design: pd.DataFrame, value: pd.Series) -> dict[str, float]:
-    """Share in percent of each choice, and of their interplay; NaN unless every combination has a value.
+    """Share in percent of each choice, and of their interplay.
+
+    Where combinations have no figure the levels that lack most are left out, until what is left is a full
+    factorial again: only in that do the shares add up. A choice of which one level is left has no share.
 
     Args:
         design: the level of each choice, a column a choice: a full factorial.
-        value: the figure of each combination.
+        value: the figure of each combination; NaN where there is none.
     """
-    names = [*map(str, design.columns), INTERPLAY]
-    whole = int(np.prod([design[c].nunique() for c in design.columns]))
-    if value.isna().any() or len(value) != whole or len(value) < 2:
-        return dict.fromkeys(names, float("nan"))
-    away = value - value.mean()
+    kept = _full(design, value)
+    away = value[kept] - value[kept].mean()
+    own = {str(c): float("nan") for c in design.columns} | {INTERPLAY: float("nan")}
+    varied = [str(c) for c in design.columns if design.loc[kept, c].nunique() > 1]
+    if not varied:
+        return own
     total = float((away**2).sum())
     # Below what a double can tell of such figures there is no variance to share out.
-    if total <= 1e-24 * len(value) * max(float(value.abs().max()), 1.0) ** 2:
-        return dict.fromkeys(names, 0.0)
-    own = {
-        str(c): float((away.groupby(design[c]).transform("mean") ** 2).sum()) / total for c in design.columns
-    }
-    own[INTERPLAY] = max(0.0, 1 - sum(own.values()))
-    return {name: 100 * share for name, share in own.items()}
+    if total <= 1e-24 * len(away) * max(float(value[kept].abs().max()), 1.0) ** 2:
+        return own | dict.fromkeys([*varied, INTERPLAY], 0.0)
+    means = {c: away.groupby(design.loc[kept, c]).transform("mean") for c in varied}
+    shares = {c: float((m**2).sum()) / total for c, m in means.items()}
+    shares[INTERPLAY] = max(0.0, 1 - sum(shares.values()))
+    return own | {name: 100 * share for name, share in shares.items()}
+
+
+def _full(design: pd.DataFrame, value: pd.Series) -> pd.Series:
+    """Which combinations make a full factorial in which all have a figure."""
+    kept = pd.Series(True, index=design.index)
+    while (lacking := value.isna() & kept).any():
+        # Of choices whose levels lack as many, the one named last.
+        shares = {
+            (choice, level): float(lacking[kept & (design[choice] == level)].mean())
+            for choice in reversed(design.columns)
+            for level in design.loc[kept, choice].unique()
+        }
+        choice, level = max(shares, key=lambda c: shares[c])
+        kept &= design[choice] != level
+    return kept
 
 
 def _row(choice: str, level: str, figure: pd.Series, *, share: float = float("nan")) -> dict[str, Any]:

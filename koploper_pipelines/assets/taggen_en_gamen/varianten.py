@@ -1,4 +1,4 @@
-"""How many items would get a sure and right label had other choices been made: the variants of this experiment.
+"""How many items get a sure and right label, had other choices been made: the variants of this experiment.
 
 Here belong the choices, the conclusion that is tested on them, and the figure under every combination. A
 method is fitted and calibrated once for all combinations that use it.

@@ -1,4 +1,4 @@
-"""Sensitivity: every combination, the share of each choice in a world where it is known, and the conclusion."""
+"""Sensitivity: every combination, shares in worlds where they are known, and the conclusion."""
 
 from __future__ import annotations
 
@@ -117,14 +117,26 @@ def test_figures_are_on_the_cells_that_all_combinations_have() -> None:
     ]
 
 
-def test_without_a_figure_for_every_combination_no_shares_are_told() -> None:
-    rows = table(lambda c: float(c["pauze"].value))
-    rows.loc[0, "waarde"] = np.nan
-    assert gevoeligheid.summary(rows)["aandeel_variantie_pct"].isna().all()
+def test_levels_without_a_figure_are_left_out_of_the_shares() -> None:
+    rows = table(lambda c: 10 + c["pauze"].value + 3 * (c["ijking"].value == "aan"))
+    # Calibrated there is no figure at the longest pause: that pause cannot be compared in full.
+    rows.loc[rows["combinatie"] == "pauze=15 min; ijking=aan; nul=een", "waarde"] = np.nan
+    told = gevoeligheid.summary(rows).set_index(["keuze", "niveau"])["aandeel_variantie_pct"]
+    left = (5**2 / 4, 3**2 / 4)
+    assert told["pauze", "-"] == pytest.approx(100 * left[0] / sum(left))
+    assert told["ijking", "-"] == pytest.approx(100 * left[1] / sum(left))
 
 
-def test_known_wrong_levels_in_the_spread_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Broken on purpose: were every level called defensible, the spread would hold what is known to be wrong."""
+def test_a_choice_of_which_one_level_is_left_has_no_share() -> None:
+    rows = table(lambda c: float("nan") if c["ijking"].value == "aan" else float(c["pauze"].value))
+    told = gevoeligheid.summary(rows).set_index(["keuze", "niveau"])["aandeel_variantie_pct"]
+    assert np.isnan(told["ijking", "-"]) and told["pauze", "-"] == pytest.approx(100)
+    nothing = gevoeligheid.summary(table(lambda c: float("nan")))
+    assert nothing["aandeel_variantie_pct"].isna().all()
+
+
+def test_known_wrong_levels_in_the_spread_would_be_seen() -> None:
+    """Broken on purpose: were every level defensible, the spread would hold what is known to be wrong."""
     rows = table(lambda c: 10.0 if c["nul"].value else 99.0)
     told = [json.loads(t) for t in rows["keuzes"]]
     rows["keuzes"] = [json.dumps([{**v, "is_defensible": True} for v in t]) for t in told]
