@@ -374,18 +374,42 @@ def _parts(
     con.register("gebieden_in_beeld", areas[areas["gebied_code"].str.startswith("GM")])
     places = stations(reference)
     lines: dict[tuple[float, str], tuple[Any, pd.DataFrame, pd.DataFrame]] = {}
+    sums: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
     found: dict[tuple[float, float, str], _Part] = {}
     for cap, gap, zero in sorted(keys):
+        drops = zero == "weglaten"
         if (cap, zero) not in lines:
-            usual = _lifted(con, made[cap, zero == "weglaten", usual_gap], zero)
+            usual = _lifted(con, made[cap, drops, usual_gap], zero)
             lines[cap, zero] = _calibration(step, choice, usual, places)
-        rows = background.with_hours(
-            con, _lifted(con, made[cap, zero == "weglaten", gap], zero), con.table("alle_uren")
-        )
-        inside = select(rows, "p", "SELECT * FROM p JOIN gebieden_in_beeld USING (cel_100m)")
-        inside.create_view("gebiedspassages", replace=True)
-        found[cap, gap, zero] = _Part(con.sql(sums_sql("gebied_code")).df(), *lines[cap, zero])
+        table = made[cap, drops, gap]
+        if table not in sums:
+            sums[table] = _sums(con, background.with_hours(con, con.table(table), con.table("alle_uren")))
+        own, below = sums[table]
+        found[cap, gap, zero] = _Part(_raised(own, below) if zero == "een" else own, *lines[cap, zero])
     return found
+
+
+def _sums(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sums of passages by municipality, device and day, and of the measurements below detection in them."""
+    inside = select(rows, "p", "SELECT * FROM p JOIN gebieden_in_beeld USING (cel_100m)")
+    inside.create_view("gebiedspassages", replace=True)
+    below = con.sql("""
+        SELECT strftime(meetdag, '%Y-%m') AS maand, gebied_code, apparaat, meetdag,
+            sum(aantal_onder_detectie)::DOUBLE AS onder,
+            coalesce(sum(aantal_onder_detectie) FILTER (
+                achtergrond_ug_m3 IS NOT NULL AND luchtvochtigheid_gemiddelde_pct IS NOT NULL
+            ), 0)::DOUBLE AS onder_achtergrond
+        FROM gebiedspassages WHERE aantal_onder_detectie > 0 GROUP BY ALL
+    """)
+    return con.sql(sums_sql("gebied_code")).df(), below.df()
+
+
+def _raised(sums: pd.DataFrame, below: pd.DataFrame) -> pd.DataFrame:
+    """Sums in which each measurement below detection counts as 1 µg/m³ instead of 0."""
+    joined = sums.merge(below, how="left", on=["maand", "gebied_code", "apparaat", "meetdag"])
+    lift, usable = joined["onder"].fillna(0), joined["onder_achtergrond"].fillna(0)
+    raised = joined.assign(som=joined["som"] + lift, pm25_som=joined["pm25_som"] + usable)
+    return raised.drop(columns=["onder", "onder_achtergrond"])
 
 
 def _lifted(con: duckdb.DuckDBPyConnection, table: str, zero: str) -> duckdb.DuckDBPyRelation:
