@@ -194,6 +194,20 @@ def repair(table: Table, home: Home = None) -> None:
     typer.echo("to make again what gates wrote since: koploper refresh")
 
 
+def add_commands_of_experiments(to: typer.Typer) -> None:
+    """Offer what experiments add to the command: the groups in the module `commands` of their folders."""
+    from koploper_pipelines import assets
+
+    # By their files: importing every experiment to look would take longer than most commands.
+    for place in sorted(Path(p) for root in assets.__path__ for p in Path(root).glob("*/commands.py")):
+        module = importlib.import_module(f"{assets.__name__}.{place.parent.name}.commands")
+        for group, commands in module.COMMANDS.items():
+            to.add_typer(commands, name=group)
+
+
+add_commands_of_experiments(app)
+
+
 def main() -> None:
     """Entry point of the `koploper` script."""
     app()
@@ -330,6 +344,10 @@ def _chosen(
         )
     days = [None if d is None else d.isoformat() for d in (first, last)]
     return Chosen(experiment, *days)
+
+
+open_platform = _platform
+"""The installation of a home, for commands of experiments."""
 
 
 # -- Nights --------------------------------------------------------------------------------------------------

@@ -11,15 +11,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from toolbox import WARNINGS_OF_OTHERS, direct_night, installation, lake_table, published
+from toolbox import KEY, WARNINGS_OF_OTHERS, installation, lake_table, published
 
 from koploper_pipelines.assets.koploperdeals.raw import duiding as landing
-from koploper_pipelines.assets.publicatie.published import versions_of_releases
+from koploper_pipelines.assets.publicatie.published import RELEASES, versions_of_releases
+from koploper_pipelines.assets.publicatie.release import publish
 from koploper_pipelines.gates.step import Platform, run_table
+from koploper_pipelines.simulation import koploperdeals as simulation
 
 pytestmark = WARNINGS_OF_OTHERS
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
 TABLE = "koploperdeals/published/duidingen"
+NIGHT = (
+    "koploperdeals/raw/effectreeksen",
+    landing.QUOTES,
+    "koploperdeals/cleaned/effectreeksen",
+    "koploperdeals/published/effecten",
+    TABLE,
+    RELEASES,
+)
 EFFECT, TREATED = 3.0, 6
 
 
@@ -79,8 +89,12 @@ class Province:
         (place / name).write_text(content, encoding="utf-8")
 
     def night(self) -> None:
+        """The steps of a night that have to do with interpretations, in its order."""
         self.day += timedelta(days=1)
-        direct_night(self.platform)
+        platform = self.platform
+        for path in NIGHT:
+            run_table(platform, platform.tables[path], run_id=f"{self.day:%Y-%m-%d}")
+        publish(platform)
 
     def deliver(self, shift: float) -> None:
         self.drop("effecten", f"reeks-{shift}.csv", series(shift).to_csv(index=False))
@@ -215,3 +229,45 @@ def test_documents_beside_an_experiment_are_read_and_stay(
     province.night()
     assert province.told("naast-de-code")["status"] == "actueel"
     assert own.is_file()
+
+
+def test_the_template_shows_what_lacks_a_reading_and_lands_when_filled_in(
+    province: Province, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from koploper_pipelines.cli import app
+
+    monkeypatch.setenv("KOPLOPER_KEY", KEY)
+    # Read before: the effect is up to date, its lower bound is no figure of its own.
+    made = CliRunner().invoke(app, ["duiding", "template", "effecten", "--home", str(province.home)])
+    assert made.exit_code == 0, made.output
+    assert "Actueel: effect, gebieden_controle." in made.output
+    assert "kolom: gebieden_behandeld    # nog zonder duiding" in made.output
+    assert "kolom: effect    #" not in made.output
+    filled = made.output.replace("spreker:  ", "spreker: partner  ")
+    filled = filled.replace("namens:  ", "namens: Fietsersbond  ")
+    head, *entries, last = filled.replace("\n---\n\n## ", "\n  - rij: ---\n\n## ").split("  - rij: ")
+    # What the row does not show is left out, as the template asks.
+    shown = [entry for entry in entries if "niet getoond" not in entry]
+    filled = "  - rij: ".join([head, *shown]) + last
+    province.drop("duiding", "van-het-sjabloon.md", filled)
+    province.night()
+    assert province.told("van-het-sjabloon")["status"] == "actueel"
+    wrong = CliRunner().invoke(app, ["duiding", "template", "effectjes", "--home", str(province.home)])
+    assert wrong.exit_code == 2 and "no published table" in wrong.output
+
+
+def test_the_demo_is_read_on_its_second_night_and_its_effects_hold_the_truth(tmp_path: Path) -> None:
+    province = Province(tmp_path)
+    inbox, truth = tmp_path / "inbox" / "koploperdeals", tmp_path / "waarheid"
+    simulation.demo(inbox, truth, first=NOW.date(), last=NOW.date(), now=NOW)
+    province.night()
+    known = pd.read_csv(truth / "effecten.csv").set_index("deal")["effect"]
+    found = lake_table(province.platform, "koploperdeals/published/effecten").set_index("deal")
+    for deal in ("VOORBEELD-1", "VOORBEELD-2", "VOORBEELD-4"):
+        assert found.loc[deal, "effect_onder"] < known[deal] < found.loc[deal, "effect_boven"]
+    assert found.loc["VOORBEELD-3", "opzet"] == "geen"
+    province.night()
+    rows = lake_table(province.platform, TABLE)
+    assert set(rows.loc[rows["status"] == "actueel", "spreker"]) == {"provincie", "partner", "burger"}
