@@ -35,7 +35,7 @@ WHO_YEAR_UG_M3 = 5.0
 
 
 def choices(choice: SnuffelfietsSettings) -> tuple[Choice, ...]:
-    """The choices, with the ones of this installation as default; reasons: docs/gevoeligheid.md."""
+    """The choices, with the ones of this installation as default; reasons: docs/duiding.md."""
     from koploper_pipelines.methods.gevoeligheid import Choice, Level
 
     gaps = {

@@ -32,7 +32,7 @@ THRESHOLD_PCT = 50.0
 
 
 def choices(choice: TaggenSettings, method: str) -> tuple[Choice, ...]:
-    """The choices for a question whose labels are published by a method; reasons: docs/gevoeligheid.md."""
+    """The choices for a question whose labels are published by a method; reasons: docs/duiding.md."""
     from koploper_pipelines.methods.gevoeligheid import Choice, Level
 
     methods = {
