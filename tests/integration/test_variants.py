@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from toolbox import WARNINGS_OF_OTHERS, installation, lake_table
 
+from koploper_pipelines.assets.koploperdeals.figures import method_of
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets import varianten as variants
 from koploper_pipelines.gates.step import Platform, RunStep, run_table
@@ -92,8 +93,13 @@ def test_a_variant_is_what_the_whole_chain_gives_under_that_choice(
     for name, value in (("RIT_PAUZE_MIN", "30"), ("PM25_MAXIMUM_UG_M3", "100"), ("NUL_PM", "weglaten")):
         monkeypatch.setenv(f"KOPLOPER_SNUFFELFIETS_{name}", value)
     before = of_chain(platform, cells)
+    version = platform.lake.head(PASSAGES).stamped_version
+    method = method_of(platform, PASSAGES, version)
     run(platform, *CHAIN[:5])
     after = of_chain(platform, cells)
+    # A reading of the older figure is of another method, and of the older version still of its own.
+    assert method_of(platform, PASSAGES, platform.lake.head(PASSAGES).stamped_version) != method
+    assert method_of(platform, PASSAGES, version) == method
     assert after != pytest.approx(before, abs=1e-3)
     assert made.level(other, cells).value == pytest.approx(after, abs=1e-9)
     # And back, from tables that lack what the first defaults kept.
@@ -101,6 +107,7 @@ def test_a_variant_is_what_the_whole_chain_gives_under_that_choice(
     assert world(platform, [first]).level(first, cells).value == pytest.approx(before, abs=1e-9)
     monkeypatch.undo()
     run(platform, *CHAIN)
+    assert method_of(platform, PASSAGES, platform.lake.head(PASSAGES).stamped_version) == method
 
 
 def test_closed_months_alone_are_published_with_all_rows(platform: Platform) -> None:

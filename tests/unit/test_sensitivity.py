@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from koploper_pipelines.assets.koploperdeals.published.gevoeligheid import _summed_up
 from koploper_pipelines.methods import gevoeligheid
 from koploper_pipelines.methods.gevoeligheid import Choice, Combination, Conclusion, Figure, Level
 
@@ -142,3 +143,37 @@ def test_known_wrong_levels_in_the_spread_would_be_seen() -> None:
     rows["keuzes"] = [json.dumps([{**v, "is_defensible": True} for v in t]) for t in told]
     whole = gevoeligheid.summary(rows).iloc[0]
     assert whole["spreiding_hoogste"] == 99.0
+
+
+# -- As published ----------------------------------------------------------------------------------------
+
+
+def published(rows: pd.DataFrame, least: int = 5) -> pd.DataFrame:
+    told = rows.assign(eenheid="x", aantal_cellen=3, gedeelde_cellen=2)
+    return _summed_up(told, least).set_index(["keuze", "niveau"])
+
+
+def test_figures_of_too_few_participants_are_hidden_in_every_row() -> None:
+    rows = table(lambda c: 7.0)
+    assert (published(rows)["waarde_status"] == "definitief").all()
+    # One combination with few is enough: its difference with the others would be about them.
+    rows.loc[3, "aantal_deelnemers"] = 4
+    hidden = published(rows)
+    figures = ["waarde", "steekproef_onder", "spreiding_over_keuzes_laagste", "spreiding_over_keuzes_hoogste"]
+    assert hidden[figures].isna().all(axis=None)
+    assert (hidden["waarde_status"] == "onderdrukt").all()
+
+
+def test_what_is_absent_or_weak_is_said() -> None:
+    nothing = published(table(lambda c: float("nan")))
+    assert (nothing["waarde_status"] == "niet_beschikbaar").all()
+    assert "geen cel" in nothing.loc[("alle keuzes", "-"), "toelichting"]
+    weak = table(lambda c: 7.0).assign(waarde_onder=np.nan, waarde_boven=np.nan)
+    assert (published(weak)["waarde_status"] == "onvoldoende_betrouwbaar").all()
+
+
+def test_the_choice_that_matters_most_is_one_choice() -> None:
+    told = published(table(lambda c: 10 + c["pauze"].value + (c["ijking"].value == "aan")))
+    most = told[told["is_belangrijkste_keuze"] == True]  # noqa: E712  # nullable
+    assert list(most.index) == [("pauze", "-")]
+    assert told.loc[("alle keuzes", "-"), "verloren_cellen"] == 1

@@ -70,7 +70,11 @@ def _summed_up(rows: pd.DataFrame, least: int) -> pd.DataFrame:
     is_hidden = bool(shown.any()) and people < least
     if is_hidden:
         told[figures] = np.nan
-    status = np.where(told["waarde"].notna(), "definitief", "onderdrukt" if is_hidden else "niet_beschikbaar")
+    status = np.select(
+        [told["waarde"].isna(), told["steekproef_onder"].isna()],
+        ["onderdrukt" if is_hidden else "niet_beschikbaar", "onvoldoende_betrouwbaar"],
+        "definitief",
+    )
     of_choice = (
         told["aandeel_variantie_pct"].notna()
         & (told["niveau"] == method.NO_LEVEL)
