@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,11 +23,12 @@ from koploper_pipelines.simulation import koploperdeals as simulation
 pytestmark = WARNINGS_OF_OTHERS
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
 TABLE = "koploperdeals/published/duidingen"
+EFFECTS = "koploperdeals/published/effecten"
 NIGHT = (
     "koploperdeals/raw/effectreeksen",
     landing.QUOTES,
     "koploperdeals/cleaned/effectreeksen",
-    "koploperdeals/published/effecten",
+    EFFECTS,
     TABLE,
     RELEASES,
 )
@@ -152,11 +154,15 @@ def test_only_a_figure_that_leaves_its_interval_makes_a_reading_outdated(provinc
 
 
 def test_the_pinned_figure_is_that_of_its_release_and_not_of_the_day_it_lands(province: Province) -> None:
-    releases = list(versions_of_releases(province.platform))
-    province.drop("duiding", "terugblik.md", document(releases[0]))
+    (first, held), *_ = versions_of_releases(province.platform).items()
+    with duckdb.connect() as con:
+        rows = province.platform.lake.relation(con, EFFECTS, held[EFFECTS])
+        ((then,),) = rows.project("effect").fetchall()
+    province.deliver(0.5)
+    province.drop("duiding", "terugblik.md", document(first))
     province.night()
-    early, late = province.told("terugblik"), province.told("over-effect")
-    assert early["waarde_toen"] == late["waarde_toen"] != early["waarde_nu"]
+    told = province.told("terugblik")
+    assert told["waarde_toen"] == f"{then:.10g}".replace(".", ",") != told["waarde_nu"]
 
 
 def test_what_is_not_in_the_release_is_refused_with_file_line_and_expectation(province: Province) -> None:
@@ -264,7 +270,7 @@ def test_the_demo_is_read_on_its_second_night_and_its_effects_hold_the_truth(tmp
     simulation.demo(inbox, truth, first=NOW.date(), last=NOW.date(), now=NOW)
     province.night()
     known = pd.read_csv(truth / "effecten.csv").set_index("deal")["effect"]
-    found = lake_table(province.platform, "koploperdeals/published/effecten").set_index("deal")
+    found = lake_table(province.platform, EFFECTS).set_index("deal")
     for deal in ("VOORBEELD-1", "VOORBEELD-2", "VOORBEELD-4"):
         assert found.loc[deal, "effect_onder"] < known[deal] < found.loc[deal, "effect_boven"]
     assert found.loc["VOORBEELD-3", "opzet"] == "geen"
