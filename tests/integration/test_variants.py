@@ -138,6 +138,13 @@ def test_a_month_that_stays_as_it_is_is_not_made_again(platform: Platform) -> No
     assert later.plan().pending_of(later.tables[variants.VARIANTS]) == {}
 
 
+def test_months_in_one_step_do_not_meet(platform: Platform) -> None:
+    choice = SnuffelfietsSettings()
+    step = RunStep(platform, platform.plan(), platform.tables[variants.VARIANTS], [MONTH])
+    made = [variants.figures(step, choice, MONTH, variants.choices(choice), [usual()]) for _ in range(2)]
+    pd.testing.assert_frame_equal(*made)
+
+
 def test_nothing_is_shown_of_too_few_devices(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     assert world(platform, [usual()]).cells(usual())
     monkeypatch.setenv("KOPLOPER_SNUFFELFIETS_MIN_APPARATEN", "90")

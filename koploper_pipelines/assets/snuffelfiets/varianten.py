@@ -32,6 +32,9 @@ INDICATOR = "pm25_tijdens_het_fietsen"
 WIDEST_CAP_UG_M3 = 1000.0
 """Upper end of what the sensor can measure at all."""
 WHO_YEAR_UG_M3 = 5.0
+OWN = "variant_"
+"""What the names of the tables begin with that variants are made of."""
+ALL = f"{OWN}alle"
 
 
 def choices(choice: SnuffelfietsSettings) -> tuple[Choice, ...]:
@@ -262,11 +265,20 @@ def _world(
         wanted = gaps if (cap, drops) == base else wanted | {usual["rit_pauze"]}
         tables = _passages(step.con, (cap, drops), base, usual["rit_pauze"], wanted, made)
         made |= {(cap, drops, gap): table for gap, table in tables.items()}
-    return _World(choice, _parts(step, choice, usual["rit_pauze"], {_key(c) for c in asked}, made))
+    parts = _parts(step, choice, usual["rit_pauze"], {_key(c) for c in asked}, made)
+    _clear(step.con)
+    return _World(choice, parts)
+
+
+def _clear(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop the tables of a month: the next one makes its own, and they are large."""
+    names = con.sql(f"SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, '{OWN}')")
+    for (name,) in names.fetchall():
+        con.sql(f"DROP TABLE {name}")
 
 
 def _measurements(step: Step, choice: SnuffelfietsSettings, month: str) -> None:
-    """Table `alle`: every measurement that any variant keeps, with a zero as it was sent.
+    """Table `ALL`: every measurement that any variant keeps, with a zero as it was sent.
 
     To what cleaning kept comes what it set aside for its PM alone, judged again by the widest rules: reasons
     before that one are decided already, and do not depend on these choices.
@@ -289,9 +301,8 @@ def _measurements(step: Step, choice: SnuffelfietsSettings, month: str) -> None:
         "SELECT * REPLACE (CASE WHEN is_onder_detectie THEN 0 ELSE pm25_ug_m3 END AS pm25_ug_m3)"
         f" FROM (SELECT {columns} FROM m)"
     )
-    step.con.sql("DROP TABLE IF EXISTS alle")
     kept = select(_of_month(step.read(MEASUREMENTS), month), "m", sent)
-    kept.union(_of_month(select(cleaning.kept(again), "m", sent), month)).create("alle")
+    kept.union(_of_month(select(cleaning.kept(again), "m", sent), month)).create(ALL)
 
 
 def _kept(cap: float, drops: bool) -> str:
@@ -314,12 +325,12 @@ def _passages(
     """
     from koploper_pipelines.methods.snuffelfiets import rides
 
-    name = f"k{len({m[:2] for m in made})}"
-    rows = con.sql(f"SELECT * FROM alle WHERE {_kept(*kind)}")
+    name = f"{OWN}{len({m[:2] for m in made})}"
+    rows = con.sql(f"SELECT * FROM {ALL} WHERE {_kept(*kind)}")
     if kind != base:
         con.sql(f"""
             CREATE TEMP TABLE {name}_anders AS
-            SELECT DISTINCT apparaat FROM alle WHERE ({_kept(*kind)}) <> ({_kept(*base)})
+            SELECT DISTINCT apparaat FROM {ALL} WHERE ({_kept(*kind)}) <> ({_kept(*base)})
         """)
         rows = rows.join(con.table(f"{name}_anders"), "apparaat", how="semi")
     rides.segments(con, rows, rides.RideRules()).create(f"{name}_segmenten")
@@ -366,9 +377,8 @@ def _parts(
 
     con = step.con
     reference = step.read(REFERENCE)
-    for table in ("alle_uren", "alle_gebieden"):
-        con.sql(f"DROP TABLE IF EXISTS {table}")
-    background.hours(con, in_province(step, reference), step.read(WEATHER)).create("alle_uren")
+    hours = f"{OWN}uren"
+    background.hours(con, in_province(step, reference), step.read(WEATHER)).create(hours)
     union = " UNION ".join(f"SELECT cel_100m FROM {table}" for table in made.values())
     areas = areas_ridden(step, con.sql(union))
     con.register("gebieden_in_beeld", areas[areas["gebied_code"].str.startswith("GM")])
@@ -383,7 +393,7 @@ def _parts(
             lines[cap, zero] = _calibration(step, choice, usual, places)
         table = made[cap, drops, gap]
         if table not in sums:
-            sums[table] = _sums(con, background.with_hours(con, con.table(table), con.table("alle_uren")))
+            sums[table] = _sums(con, background.with_hours(con, con.table(table), con.table(hours)))
         own, below = sums[table]
         found[cap, gap, zero] = _Part(_raised(own, below) if zero == "een" else own, *lines[cap, zero])
     return found
