@@ -202,7 +202,7 @@ class _World:
     def level(self, combination: Combination, cells: frozenset[str]) -> Figure:
         """The level over some cells together."""
         is_calibrated = bool(combination["ijking"].value)
-        key = (_key(combination), is_calibrated, cells)
+        key = (id(self._part(combination)), is_calibrated, cells)
         if key not in self._levels:
             make = self._calibrated if is_calibrated else self._plain
             self._levels[key] = make(combination, cells)
@@ -332,6 +332,9 @@ def _passages(
             CREATE TEMP TABLE {name}_anders AS
             SELECT DISTINCT apparaat FROM {ALL} WHERE ({_kept(*kind)}) <> ({_kept(*base)})
         """)
+        if not count(con.table(f"{name}_anders")):
+            # Nobody measured what the two selections judge differently, as in most months.
+            return {gap: made[*base, gap] for gap in gaps}
         rows = rows.join(con.table(f"{name}_anders"), "apparaat", how="semi")
     rides.segments(con, rows, rides.RideRules()).create(f"{name}_segmenten")
     found: dict[float, str] = {}
@@ -383,19 +386,22 @@ def _parts(
     areas = areas_ridden(step, con.sql(union))
     con.register("gebieden_in_beeld", areas[areas["gebied_code"].str.startswith("GM")])
     places = stations(reference)
-    lines: dict[tuple[float, str], tuple[Any, pd.DataFrame, pd.DataFrame]] = {}
+    lines: dict[tuple[str, str], tuple[Any, pd.DataFrame, pd.DataFrame]] = {}
     sums: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
+    parts: dict[tuple[str, str], _Part] = {}
     found: dict[tuple[float, float, str], _Part] = {}
     for cap, gap, zero in sorted(keys):
         drops = zero == "weglaten"
-        if (cap, zero) not in lines:
-            usual = _lifted(con, made[cap, drops, usual_gap], zero)
-            lines[cap, zero] = _calibration(step, choice, usual, places)
-        table = made[cap, drops, gap]
+        usual, table = made[cap, drops, usual_gap], made[cap, drops, gap]
+        if (usual, zero) not in lines:
+            lines[usual, zero] = _calibration(step, choice, _lifted(con, usual, zero), places)
         if table not in sums:
             sums[table] = _sums(con, background.with_hours(con, con.table(table), con.table(hours)))
-        own, below = sums[table]
-        found[cap, gap, zero] = _Part(_raised(own, below) if zero == "een" else own, *lines[cap, zero])
+        if (table, zero) not in parts:
+            own, below = sums[table]
+            raised = _raised(own, below) if zero == "een" else own
+            parts[table, zero] = _Part(raised, *lines[usual, zero])
+        found[cap, gap, zero] = parts[table, zero]
     return found
 
 
