@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
-from koploper_pipelines.cli_register import register
-
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -39,7 +37,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Raw data of experiments to tables that can be trusted, with a quality gate on every step.",
 )
-app.add_typer(register, name="register")
 FIRST_DAY = date(2018, 1, 1)
 """First measurement day that the platform knows."""
 SECRET_SETTINGS = ("key", "warehouse_url")
@@ -75,7 +72,7 @@ def demo(home: Home = None) -> None:
     """Run the whole chain on simulated data, and show the published tables."""
     from koploper_pipelines import cli_report
 
-    platform = _platform(home, make=True)
+    platform = open_platform(home, make=True)
     _simulate_demo(platform)
     passed = _night(platform, _chosen(platform, None))
     with _explained():
@@ -92,7 +89,7 @@ def refresh(
     last: Annotated[date | None, _day_option("--to", "up to and including this one.")] = None,
 ) -> None:
     """Run a night now: land what is new, process what is pending, publish a release."""
-    platform = _platform(home, make=True)
+    platform = open_platform(home, make=True)
     chosen = _chosen(platform, experiment, *_days(platform, day, first, last))
     raise typer.Exit(0 if _night(platform, chosen) else 1)
 
@@ -100,7 +97,7 @@ def refresh(
 @app.command()
 def rebuild(home: Home = None, experiment: OneExperiment = None) -> None:
     """Make every table after raw again, all partitions of it, and publish."""
-    platform = _platform(home)
+    platform = open_platform(home)
     raise typer.Exit(0 if _night(platform, _chosen(platform, experiment), again=True) else 1)
 
 
@@ -122,7 +119,7 @@ def simulate(
     home: Home = None,
 ) -> None:
     """Write simulated raw files to the inbox, in the source's own format, and the truth beside it."""
-    platform = _platform(home, make=True)
+    platform = open_platform(home, make=True)
     _known(experiment, _simulators(), "EXPERIMENT", "experiment that can be simulated")
     last = last_day or platform.clock.today() - timedelta(days=1)
     if last > platform.clock.today():
@@ -146,7 +143,7 @@ def plan(home: Home = None, as_json: AsJson = False) -> None:
     from koploper_pipelines import cli_report
 
     with _explained():
-        said = cli_report.plan(_platform(home))
+        said = cli_report.plan(open_platform(home))
     _tell(said, cli_report.show_plan, as_json)
 
 
@@ -156,7 +153,7 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
     from koploper_pipelines import cli_report
     from koploper_pipelines.automation.run import open_instance
 
-    platform = _platform(home)
+    platform = open_platform(home)
     with _explained(), open_instance(platform.settings) as instance:
         said = cli_report.status(platform, instance)
     _tell(said, cli_report.show_status, as_json)
@@ -174,7 +171,7 @@ def quality(
 
     if action is not None and (action != "show" or table is None):
         _wrong("quality", "expected `koploper quality` or `koploper quality show TABLE`")
-    platform = _platform(home)
+    platform = open_platform(home)
     with _explained():
         if table is None:
             _tell(cli_report.quality(platform), cli_report.show_quality, as_json)
@@ -187,7 +184,7 @@ def quality(
 @app.command()
 def repair(table: Table, home: Home = None) -> None:
     """Bring a table that something else than a gate wrote to back to its last good version."""
-    platform = _platform(home)
+    platform = open_platform(home)
     path = _table(platform, table).path
     try:
         version = platform.gate.repair(path)
@@ -195,6 +192,20 @@ def repair(table: Table, home: Home = None) -> None:
         _wrong("TABLE", str(error))
     typer.echo(f"{path} is back at what version {version} held; its partitions are pending.")
     typer.echo("to make again what gates wrote since: koploper refresh")
+
+
+def add_commands_of_experiments(to: typer.Typer) -> None:
+    """Offer what experiments add to the command: the groups in the module `commands` of their folders."""
+    from koploper_pipelines import assets
+
+    # By their files: importing every experiment to look would take longer than most commands.
+    for place in sorted(Path(p) for root in assets.__path__ for p in Path(root).glob("*/commands.py")):
+        module = importlib.import_module(f"{assets.__name__}.{place.parent.name}.commands")
+        for group, commands in module.COMMANDS.items():
+            to.add_typer(commands, name=group)
+
+
+add_commands_of_experiments(app)
 
 
 def main() -> None:
@@ -223,7 +234,7 @@ def _explained() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _platform(home: Path | None, make: bool = False) -> Platform:
+def open_platform(home: Path | None, make: bool = False) -> Platform:
     """The installation, after everything that a person configured was found in order."""
     from pydantic import ValidationError
     from pydantic_settings import SettingsError

@@ -73,6 +73,8 @@ DISCLOSURE, INTERVALS = "methods/disclosure.py", "methods/intervals.py"
 PARTICIPATION = "methods/slimme_participatie"
 MASKED = "unit/test_participation_texts.py::"
 CHECKED = MASKED + "test_shares_need_enough_checks"
+READING, READINGS = "methods/koploperdeals/duiding.py", "unit/test_interpretation_form.py::"
+CHOICES, SPREAD = "methods/gevoeligheid.py", "unit/test_sensitivity.py::"
 
 MUTANTS = (
     # -- The gate: what is refused, set aside or held back.
@@ -746,6 +748,65 @@ MUTANTS = (
         "if len(said):",
         "if True:",
         "integration/test_participation.py::test_without_text_no_list_of_names_is_loaded",
+    ),
+    # -- What is said of figures: readings, their spread over choices, effects.
+    Mutant(
+        "reading_outdated",
+        READING,
+        "low <= now.value <= high",
+        "True",
+        READINGS + "test_a_figure_that_left_its_interval_has_moved[8.99]",
+    ),
+    Mutant(
+        "reading_outdated_only_then",
+        READING,
+        "low <= now.value <= high",
+        "low == now.value",
+        READINGS + "test_a_figure_within_the_interval_that_it_had_has_not_moved[10.0]",
+    ),
+    Mutant(
+        "reading_pinned",
+        "assets/koploperdeals/raw/duiding.py",
+        "rows = self.platform.lake.relation(con, self.contract.path, self.version)",
+        "rows = self.platform.lake.relation("
+        "con, self.contract.path, self.platform.lake.head(self.contract.path).version)",
+        "integration/test_interpretations.py::"
+        "test_the_pinned_figure_is_that_of_its_release_and_not_of_the_day_it_lands",
+    ),
+    Mutant(
+        "shared_cells",
+        CHOICES,
+        "frozenset.intersection(*found)",
+        "frozenset.union(*found)",
+        SPREAD + "test_figures_are_on_the_cells_that_all_combinations_have",
+    ),
+    Mutant(
+        "known_wrong_out_of_the_spread",
+        CHOICES,
+        'all(v["is_defensible"] or v["is_default"] for v in t)',
+        "True",
+        SPREAD + "test_a_wrong_level_is_shown_and_neither_spreads_nor_counts",
+    ),
+    Mutant(
+        "variants_of_few",
+        "assets/koploperdeals/published/gevoeligheid.py",
+        "people < least",
+        "False",
+        SPREAD + "test_figures_of_too_few_participants_are_hidden_in_every_row",
+    ),
+    Mutant(
+        "effect_too_short",
+        "methods/koploperdeals/effecten.py",
+        "if before + after < MIN_MONTHS:",
+        "if False:",
+        "unit/test_effects.py::test_what_the_data_cannot_carry_is_refused_in_plain_dutch",
+    ),
+    Mutant(
+        "effect_one_against_one",
+        "methods/koploperdeals/effecten.py",
+        "if treated == controls == 1:",
+        "if False:",
+        "unit/test_effects.py::test_what_the_data_cannot_carry_is_refused_in_plain_dutch",
     ),
 )
 

@@ -77,7 +77,11 @@ class Plan:
             "instellingen": self._settings.get(table.path, ""),
         }
         if table.closes_months:
-            made_of["eerste_open_maand"] = self._first_open_month
+            # Of a table by month each month depends on whether it is closed itself, and on no other.
+            is_by_month = self._kind(table.path) == "maand"
+            made_of["eerste_open_maand"] = (
+                partition < self._first_open_month if is_by_month else self._first_open_month
+            )
         if table.path in self._also:
             made_of["verder"] = fingerprint(self._also[table.path]())
         return made_of

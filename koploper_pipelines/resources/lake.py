@@ -140,6 +140,15 @@ class Lake:
             )
         return chain.head()
 
+    def stamps(self, table: str) -> list[tuple[int, Mapping[str, Any]]]:
+        """Version and stamp of every commit that a gate made, oldest first; raises as `head` does."""
+        found = []
+        for version in range(self.head(table).version + 1):
+            infos = (a["commitInfo"] for a in self._actions(table, version) if "commitInfo" in a)
+            if (stamp := self._stamp_of(table, next(infos, {}))) is not None:
+                found.append((version, stamp))
+        return found
+
     def repair(self, table: str) -> int:
         """Bring a table back to its last version before a foreign commit, in a new commit; that version.
 

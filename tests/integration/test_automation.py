@@ -235,7 +235,10 @@ def test_publishing_that_failed_is_not_tried_again_in_the_same_night(sensing: Se
 
 def test_with_nothing_pending_publishing_follows_on_fetching(tmp_path: Path) -> None:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        sensing = Sensing(toolbox.installation(tmp_path / "home", NOW), instance)
+        platform = toolbox.installation(tmp_path / "home", NOW)
+        # What needs no delivery, as a register that ships with the code, is made before.
+        toolbox.direct_night(platform)
+        sensing = Sensing(platform, instance)
         sensing.has_run(FETCH, STATUS.SUCCESS, {})
         request = sensing.asks()
     assert isinstance(request, dg.RunRequest) and request.job_name == PUBLISH

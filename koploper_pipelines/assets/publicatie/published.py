@@ -163,7 +163,22 @@ def releases(step: Step) -> Offered:
         "toelichting": changed,
     }
     rows = pd.concat([before, pd.DataFrame([new])], ignore_index=True) if len(before) else pd.DataFrame([new])
-    return Offered(rows[[c.name for c in contract.columns]], controls={"releases_met_deze": len(before) + 1})
+    return Offered(
+        rows[[c.name for c in contract.columns]],
+        controls={"releases_met_deze": len(before) + 1},
+        # In the stamp, so that what a release held can be looked up as long as the lake keeps the versions.
+        notes={"release": new["release"], "versies": now},
+    )
+
+
+def versions_of_releases(platform: Platform) -> dict[str, dict[str, int]]:
+    """Version of every published table in each release, oldest release first."""
+    try:
+        stamps = platform.lake.stamps(RELEASES)
+    except NoTable:
+        return {}
+    told = [stamp.get("feiten") or {} for _, stamp in stamps]
+    return {facts["release"]: facts["versies"] for facts in told if "versies" in facts}
 
 
 def _made_before(platform: Platform, step: Step) -> pd.DataFrame:

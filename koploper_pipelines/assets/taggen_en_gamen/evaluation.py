@@ -111,7 +111,7 @@ def leercurve(step: Step) -> Offered:
     return Offered(made[columns], controls={"oordelen_op_goud": judged})
 
 
-def _unused(gold: pd.DataFrame, choice: TaggenSettings) -> pd.DataFrame:
+def unused_gold(gold: pd.DataFrame, choice: TaggenSettings) -> pd.DataFrame:
     """Gold that had no part in the labels: all of it, or without seeds the evaluation part alone."""
     return gold[gold["deel"] == "evaluatie"] if choice.goud_in_model else gold
 
@@ -122,7 +122,7 @@ def _accuracy(
     """Accuracy with Wilson's interval, and compared with the majority on the same items."""
     from koploper_pipelines.methods.taggen_en_gamen import confidence, labels
 
-    judged = labels.against_gold(made, kind, _unused(gold, choice))
+    judged = labels.against_gold(made, kind, unused_gold(gold, choice))
     evaluated = labels.against_gold(made, kind, gold[gold["deel"] == "evaluatie"])
     n = len(judged)
     told: dict[str, Any] = {
@@ -145,7 +145,7 @@ def _accuracy(
     base = found.get(labels.MAJORITY)
     if base is None or base is made:
         return told
-    other = labels.against_gold(base, kind, _unused(gold, choice))
+    other = labels.against_gold(base, kind, unused_gold(gold, choice))
     both = judged.merge(other, on=["item"] if kind == "enkel" else ["item", "label"], suffixes=("", "_m"))
     compared = confidence.paired(both["is_goed"].to_numpy(bool), both["is_goed_m"].to_numpy(bool))
     told["verschil_met_meerderheid"], told["mcnemar_p"] = compared.difference, compared.p

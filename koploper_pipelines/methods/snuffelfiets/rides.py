@@ -125,7 +125,14 @@ def rides(
     The rides that start on a day follow from the measurements of that day, the day before and the day
     after. A longer chain of riding is dropped whole: cut up, its parts would depend on where one looks.
     """
-    __segmenten = segments(con, metingen, rules)
+    return rides_of_segments(con, segments(con, metingen, rules), rules)
+
+
+def rides_of_segments(
+    con: duckdb.DuckDBPyConnection, segmenten: duckdb.DuckDBPyRelation, rules: RideRules
+) -> duckdb.DuckDBPyRelation:
+    """The `rides` of `segments` that are there already: of the rules those of segments must be the same."""
+    __segmenten = segmenten
     # Sums of fixed point numbers: those of floating point depend on the order in which threads finish.
     return con.sql(f"""
         WITH rijdend AS (

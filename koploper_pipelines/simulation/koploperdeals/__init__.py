@@ -14,7 +14,7 @@ from typing import Any
 
 from koploper_pipelines.methods.koploperdeals.cells import FIRST_YEAR
 from koploper_pipelines.simulation import Simulated
-from koploper_pipelines.simulation.koploperdeals import budget
+from koploper_pipelines.simulation.koploperdeals import budget, duiding
 
 FILE_NAME = "register.xlsx"
 MOVE_PER_DAY, STOP_PER_DAY = 1 / 150, 1 / 450
@@ -54,23 +54,29 @@ def simulate(
     course.to_parquet(truth / "deals.parquet")
     sheets = _register(course, last_day)
     file = write_register(inbox / f"register-{seed}.xlsx", sheets)
-    return Simulated((file,), truth, sum(map(len, sheets.values())))
+    return _with_examples(file, sheets, duiding.examples(inbox, truth, last=last_day, seed=seed))
 
 
 def demo(inbox: Path, folder: Path, *, first: date, last: date, now: datetime) -> Simulated:
-    """Write the register of the public budget texts; it is the same whatever the days."""
+    """Write the register of the public budget texts, and examples of what is said of figures."""
     sheets = budget.sheets()
     folder.mkdir(parents=True, exist_ok=True)
     file = write_register(inbox / FILE_NAME, sheets)
-    return Simulated((file,), folder, sum(map(len, sheets.values())))
+    return _with_examples(file, sheets, duiding.examples(inbox, folder, last=last, seed=1))
+
+
+def _with_examples(file: Path, sheets: Mapping[str, list[dict[str, Any]]], examples: Simulated) -> Simulated:
+    """The register with the example series and interpretations."""
+    rows = sum(map(len, sheets.values())) + examples.rows
+    return Simulated((file, *examples.files), examples.truth, rows)
 
 
 def write_register(path: Path, sheets: Mapping[str, list[dict[str, Any]]]) -> Path:
     """Fill the template as a person would; a column that a row lacks stays empty."""
-    from koploper_pipelines.assets.koploperdeals import template
+    from koploper_pipelines.assets.koploperdeals import register_template
     from koploper_pipelines.methods.koploperdeals.schema import BY_NAME
 
-    book = template.blank()
+    book = register_template.blank()
     for name, rows in sheets.items():
         fields = BY_NAME[name].fields
         sheet = book[name]
@@ -78,7 +84,7 @@ def write_register(path: Path, sheets: Mapping[str, list[dict[str, Any]]]) -> Pa
             for column, field in enumerate(fields, start=1):
                 if row.get(field.name) is not None:
                     cell = sheet.cell(number, column, row[field.name])
-                    cell.number_format = template.FORMATS.get(field.kind, "@")
+                    cell.number_format = register_template.FORMATS.get(field.kind, "@")
     path.parent.mkdir(parents=True, exist_ok=True)
     # Under another name first: what is half written must not be taken for a register.
     scratch = path.with_suffix(".xlsx.part")

@@ -239,7 +239,7 @@ def _pm25(step: Step, passages: duckdb.DuckDBPyRelation, area: list[str]) -> pd.
     choice: SnuffelfietsSettings = step.settings(SnuffelfietsSettings)
     groups, keys = ["maand", *area], ", ".join(area)
     passages.create_view("gebiedspassages", replace=True)
-    sums = step.con.sql(_sums_sql(keys)).df()
+    sums = step.con.sql(sums_sql(keys)).df()
     per_group = step.con.sql(f"""
         SELECT strftime(meetdag, '%Y-%m') AS maand, {keys}, count(*) AS aantal_passages,
             median(pm25_gemiddelde_ug_m3) AS pm25_mediaan_ug_m3, max(meetdag) AS peildatum
@@ -271,7 +271,7 @@ def _pm25(step: Step, passages: duckdb.DuckDBPyRelation, area: list[str]) -> pd.
     return joined.assign(peildatum=joined["peildatum"].dt.date)
 
 
-def _sums_sql(keys: str) -> str:
+def sums_sql(keys: str) -> str:
     """Sums by area, device and day; of hours with a background and a humidity apart, for the excess."""
     usable = "FILTER (achtergrond_ug_m3 IS NOT NULL AND luchtvochtigheid_gemiddelde_pct IS NOT NULL)"
 
