@@ -56,7 +56,7 @@ BROKEN, REAL = "integration/test_broken_input.py::", "integration/test_real_file
 PASSAGES, CLEANING = "unit/test_passages.py::", "unit/test_cleaning.py::"
 
 REFUSED, MONTHS = "gates/test_release.py::", "gates/test_closed_months.py::"
-AT_ONCE = "gates/test_at_once.py::"
+AT_ONCE, CHANGES = "gates/test_at_once.py::", "gates/test_contract_changes.py::"
 
 AUDIT, GATE, STAGING, STEP = "gates/audit.py", "gates/gate.py", "gates/staging.py", "gates/step.py"
 WORK_LIST, LAKE, INBOX = "gates/plan.py", "resources/lake.py", "resources/inbox.py"
@@ -88,6 +88,34 @@ MUTANTS = (
         "lost == 0",
         "True",
         PROMISES + "test_rows_in_are_rows_kept_and_set_aside[kwijt]",
+    ),
+    Mutant(
+        "rules_see_days_of_before",
+        GATE,
+        "if self.head is not None and (self.contract.partition is not None or self.passage.append):",
+        "if False:",
+        CHANGES + "test_rules_on_the_whole_table_still_see_the_days_of_before",
+    ),
+    Mutant(
+        "gained_column",
+        GATE,
+        "for c in self.contract.columns if c.name in stored.columns)",
+        "for c in self.contract.columns)",
+        CHANGES + "test_one_day_is_made_again_under_a_contract_that_gained_a_column",
+    ),
+    Mutant(
+        "lost_column",
+        STEP,
+        "if set(rows.columns) > set(of_contract):",
+        "if False:",
+        CHANGES + "test_a_column_that_the_contract_lost_is_read_no_more",
+    ),
+    Mutant(
+        "column_without_a_value_yet",
+        LAKE,
+        "if set(rows.columns) != set(schema.names):",
+        "if False:",
+        CHANGES + "test_a_day_that_becomes_empty_may_be_the_first_under_the_new_contract",
     ),
     Mutant(
         "documented_reasons",
