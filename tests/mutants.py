@@ -92,8 +92,8 @@ MUTANTS = (
     Mutant(
         "rules_see_days_of_before",
         GATE,
-        "if self.head is not None and (self.contract.partition is not None or self.passage.append):",
-        "if False:",
+        "if self.head is not None:\n            current =",
+        "if False:\n            current =",
         CHANGES + "test_rules_on_the_whole_table_still_see_the_days_of_before",
     ),
     Mutant(
