@@ -40,12 +40,27 @@ ADVANCING = tuple(FIRST_NIGHT + timedelta(days=n) for n in NIGHTS_LATER)
 STANDING_STILL = (ADVANCING[-1],) * 10
 RAW, CLEANED = "snuffelfiets/raw/metingen", "snuffelfiets/cleaned/metingen"
 KILLED = 9
-WRITES_A_NIGHT = 45
+WRITES_A_NIGHT, TRUNK_WRITES = 45, 22
 """A night in which every table changes makes a few more commits than this."""
 
 
-def platform_at(home: Path, now: datetime) -> Platform:
-    return toolbox.installation(home, now, small_table_rows=0)
+FIGURES = ("overzicht", "pm25_cel", "pm25_gemeente", "ritten_verdeling")
+"""Published tables of the trunk."""
+
+
+def platform_at(home: Path, now: datetime, *, trunk: bool) -> Platform:
+    """The installation; of the trunk alone: the first published tables, and what these are made of."""
+    platform = toolbox.installation(home, now, small_table_rows=0)
+    if not trunk:
+        return platform
+    kept = {f"{toolbox.EXPERIMENT}/published/{name}" for name in FIGURES}
+    kept |= {p for p in platform.tables if p.startswith("publicatie/")}
+    for path in reversed(platform.tables):
+        # What a table is made of comes before it, so that one look from behind finds all.
+        if path in kept and not path.startswith("publicatie/"):
+            kept |= {r.table for r in platform.tables[path].reads}
+    assert len(kept) < len(platform.tables) / 2
+    return dataclasses.replace(platform, tables={p: t for p, t in platform.tables.items() if p in kept})
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +68,32 @@ def real_text(real_data: Callable[[str], Path]) -> str:
     return real_data(toolbox.REAL_FILE).read_text()
 
 
-@pytest.fixture(scope="module")
-def in_one_night(real_text: str, tmp_path_factory: pytest.TempPathFactory) -> toolbox.Standing:
-    home = tmp_path_factory.mktemp("whole") / "home"
+def one_night(home: Path, real_text: str, *, trunk: bool) -> toolbox.Standing:
     toolbox.drop(home, "metingen.csv", real_text)
-    platform = platform_at(home, ADVANCING[-1])
+    platform = platform_at(home, ADVANCING[-1], trunk=trunk)
     toolbox.direct_night(platform)
     return toolbox.standing(platform)
 
 
+@pytest.fixture(scope="module")
+def in_one_night(real_text: str, tmp_path_factory: pytest.TempPathFactory) -> toolbox.Standing:
+    return one_night(tmp_path_factory.mktemp("whole") / "home", real_text, trunk=False)
+
+
+@pytest.fixture(scope="module")
+def trunk_in_one_night(real_text: str, tmp_path_factory: pytest.TempPathFactory) -> toolbox.Standing:
+    return one_night(tmp_path_factory.mktemp("trunk") / "home", real_text, trunk=True)
+
+
 def test_ten_nights_with_a_failed_gate_and_a_kill_make_the_tables_of_one(
-    in_one_night: toolbox.Standing, real_text: str, tmp_path: Path
+    trunk_in_one_night: toolbox.Standing, real_text: str, tmp_path: Path
 ) -> None:
+    """The tables that all others are made of; these come with `make nights`."""
     parts = shuffled(cut(real_text, "at random", seed=2), seed=2)
-    after = ten_nights(tmp_path / "home", parts, ADVANCING, with_failures=2)
-    assert toolbox.differing(in_one_night.tables, after.tables) == []
-    assert toolbox.differing(figures(in_one_night), figures(after)) == []
+    after = ten_nights(tmp_path / "home", parts, ADVANCING, with_failures=2, trunk=True)
+    assert set(figures(after)) == {f"{toolbox.EXPERIMENT}_{name}" for name in FIGURES}
+    assert toolbox.differing(trunk_in_one_night.tables, after.tables) == []
+    assert toolbox.differing(figures(trunk_in_one_night), figures(after)) == []
 
 
 @pytest.mark.full
@@ -85,7 +110,7 @@ def test_ten_nights_in_any_order_make_the_tables_of_one(
     with_failures: int | None,
 ) -> None:
     parts = shuffled(cut(real_text, how, seed), seed)
-    after = ten_nights(tmp_path / "home", parts, clock, with_failures)
+    after = ten_nights(tmp_path / "home", parts, clock, with_failures, trunk=False)
     assert toolbox.differing(in_one_night.tables, after.tables) == []
     assert toolbox.differing(figures(in_one_night), figures(after)) == []
 
@@ -94,7 +119,7 @@ def test_days_that_only_border_on_landed_ones_come_last_since_no_table_may_begin
     real_text: str, tmp_path: Path
 ) -> None:
     header, rows = toolbox.csv_rows(real_text)
-    platform = platform_at(tmp_path / "home", ADVANCING[-1])
+    platform = platform_at(tmp_path / "home", ADVANCING[-1], trunk=True)
     cleaned = platform.tables[CLEANED]
     toolbox.drop(
         tmp_path / "home", "1.csv", toolbox.csv_text(header, on_day("2024-11-01", header, rows[:100]))
@@ -109,7 +134,7 @@ def test_days_that_only_border_on_landed_ones_come_last_since_no_table_may_begin
     broken = on_day("2024-09-11", header, rows[:50])
     for row in broken:
         row[header.index("error_code")] = "512"
-    other = platform_at(tmp_path / "other", ADVANCING[-1])
+    other = platform_at(tmp_path / "other", ADVANCING[-1], trunk=True)
     toolbox.drop(tmp_path / "other", "2.csv", toolbox.csv_text(header, broken))
     toolbox.drop(tmp_path / "other", "3.csv", toolbox.csv_text(header, rows[:100]))
     run_table(other, other.tables[RAW], run_id="landing")
@@ -125,8 +150,8 @@ def on_day(day: str, header: Sequence[str], rows: Sequence[list[str]]) -> list[l
     return [[f"{day}{v[10:]}" if i in clocks else v for i, v in enumerate(row)] for row in rows]
 
 
-def test_the_comparison_sees_the_smallest_difference(in_one_night: toolbox.Standing) -> None:
-    rides = in_one_night.tables["snuffelfiets/cleaned/ritten"]
+def test_the_comparison_sees_the_smallest_difference(trunk_in_one_night: toolbox.Standing) -> None:
+    rides = trunk_in_one_night.tables["snuffelfiets/cleaned/ritten"]
     altered = rides.assign(
         afstand_km=rides["afstand_km"].where(rides.index > 0, rides["afstand_km"] * (1 + 1e-15))
     )
@@ -135,8 +160,8 @@ def test_the_comparison_sees_the_smallest_difference(in_one_night: toolbox.Stand
         rides.iloc[1:].reset_index(drop=True),
         rides.astype({"aantal_metingen": "float64"}),
     ):
-        changed = {**in_one_night.tables, "snuffelfiets/cleaned/ritten": other}
-        assert toolbox.differing(in_one_night.tables, changed) == ["snuffelfiets/cleaned/ritten"]
+        changed = {**trunk_in_one_night.tables, "snuffelfiets/cleaned/ritten": other}
+        assert toolbox.differing(trunk_in_one_night.tables, changed) == ["snuffelfiets/cleaned/ritten"]
 
 
 def test_the_cut_separates_rows_that_are_judged_together(real_text: str) -> None:
@@ -190,22 +215,24 @@ def usable(deliveries: Sequence[str]) -> list[int]:
 
 
 def ten_nights(
-    home: Path, parts: Sequence[str], clock: Sequence[datetime], with_failures: int | None
+    home: Path, parts: Sequence[str], clock: Sequence[datetime], with_failures: int | None, *, trunk: bool
 ) -> toolbox.Standing:
     """Deliver a part a night; with failures the gate fails on the third night and a kill ends the seventh."""
     for number, (part, now) in enumerate(zip(parts, clock, strict=True), start=1):
         toolbox.drop(home, f"nacht {number}.csv", part)
-        platform = platform_at(home, now)
+        platform = platform_at(home, now, trunk=trunk)
         if with_failures is not None and number == 3:
             a_night_with_a_failing_gate(platform)
         elif with_failures is not None and number == 7:
-            a_killed_night(home, now, write=random.Random(with_failures).randint(1, WRITES_A_NIGHT))
+            number_of_writes = TRUNK_WRITES if trunk else WRITES_A_NIGHT
+            write = random.Random(with_failures).randint(1, number_of_writes)
+            a_killed_night(home, now, write, trunk=trunk)
         else:
             came_to = toolbox.direct_night(platform)
             assert came_to.held_back == {}
             assert came_to.refusals == []
             assert platform.plan().pending() == []
-    return toolbox.standing(platform_at(home, clock[-1]))
+    return toolbox.standing(platform_at(home, clock[-1], trunk=trunk))
 
 
 def a_night_with_a_failing_gate(platform: Platform) -> None:
@@ -238,9 +265,9 @@ def a_night_with_a_failing_gate(platform: Platform) -> None:
     assert "2024-11-12" in platform.plan().pending_of(platform.tables[CLEANED])
 
 
-def a_killed_night(home: Path, now: datetime, write: int) -> None:
+def a_killed_night(home: Path, now: datetime, write: int, *, trunk: bool) -> None:
     """A night in a process of its own that dies, without any cleaning up, just before or after a commit."""
-    code = f"import test_nights; test_nights.die_at({str(home)!r}, {now.isoformat()!r}, {write})"
+    code = f"import test_nights; test_nights.die_at({str(home)!r}, {now.isoformat()!r}, {write}, {trunk})"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
@@ -251,9 +278,9 @@ def a_killed_night(home: Path, now: datetime, write: int) -> None:
     assert done.returncode == KILLED, done.stderr
 
 
-def die_at(home: str, now: str, write: int) -> None:
+def die_at(home: str, now: str, write: int, trunk: bool) -> None:
     """In the process that dies: odd writes are not made any more, even ones just are."""
-    platform = platform_at(Path(home), datetime.fromisoformat(now))
+    platform = platform_at(Path(home), datetime.fromisoformat(now), trunk=trunk)
     commit, so_far = platform.lake.commit, iter(range(1, 10_000))
 
     @functools.wraps(commit)
