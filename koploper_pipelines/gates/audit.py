@@ -39,8 +39,8 @@ MOST_DIRECT = 3
 one or two a column; it is counted in one pass only, since each costs more than twenty thousand rows do.
 """
 REDACTED = "•••"
-_Limited: TypeAlias = list[tuple[int, float, float | None, float | None]]
-"""Row of the measures, value, minimum and maximum, for one rule."""
+_Limited: TypeAlias = list[tuple[int, float, float]]
+"""Row of the measures, value, and what it must reach, for one rule."""
 
 
 @dataclass(frozen=True)
@@ -207,18 +207,20 @@ def _judge_measures(groups: Sequence[Measured]) -> list[list[Verdict]]:
 
 
 def _against_limits(rule: Rule, frame: pd.DataFrame, measures: Mapping[str, Measure]) -> _Limited:
-    """Each measure of a rule for each partition, with the row of the frame and the limits beside it.
+    """Each measure of a rule for each partition: its row in the frame, and beside it what it must reach.
 
-    Of a rule's conditions on rows the sum, since no row may break any.
+    A maximum is reached from above, so both are negated. Of a rule's conditions on rows the sum, since no
+    row may break any.
     """
     if all(_counts_rows(e) for e in rule.expectations):
-        values = frame[_names(rule)].sum(axis=1)
-        return [(i, float(v), None, 0.0) for i, v in enumerate(values)]
-    return [
-        (i, float(v), measures[n].minimum, measures[n].maximum)
-        for n in _names(rule)
-        for i, v in enumerate(frame[n])
-    ]
+        return [(i, -float(v), 0.0) for i, v in enumerate(frame[_names(rule)].sum(axis=1))]
+    limited: _Limited = []
+    for name in _names(rule):
+        low, high = measures[name].minimum, measures[name].maximum
+        for i, value in enumerate(frame[name].astype("float64")):
+            limited += [(i, value, low)] if low is not None else []
+            limited += [(i, -value, -high)] if high is not None else []
+    return limited
 
 
 def _outside(limited: Sequence[_Limited]) -> tuple[list[set[int]], str | None]:
@@ -230,27 +232,25 @@ def _outside(limited: Sequence[_Limited]) -> tuple[list[set[int]], str | None]:
     if not places:
         return found, None
     frame = pd.DataFrame(
-        [told for rows in limited for _, *told in rows],
-        columns=["waarde", "minimum", "maximum"],
-        dtype="float64",
+        [told for rows in limited for _, *told in rows], columns=["waarde", "grens"], dtype="float64"
     )
-    at_least = "expect_column_pair_values_a_to_be_greater_than_b"
-    common = {"or_equal": True, "ignore_row_if": "either_value_is_missing"}
-    results = _validate(
-        frame,
+    reached = Expectation(
+        "expect_column_pair_values_a_to_be_greater_than_b",
         {
-            "ondergrens": Expectation(at_least, {"column_A": "waarde", "column_B": "minimum", **common}),
-            "bovengrens": Expectation(at_least, {"column_A": "maximum", "column_B": "waarde", **common}),
+            "column_A": "waarde",
+            "column_B": "grens",
+            "or_equal": True,
+            "ignore_row_if": "either_value_is_missing",
         },
     )
-    if problem := next((r.problem for r in results.values() if r.problem), None):
-        return found, problem
-    for result in results.values():
-        for index in result.unexpected_index:
-            number, row = places[index]
-            found[number].add(row)
-        if not result.success and not result.unexpected_index:
-            return found, "Great Expectations does not say what lies outside the limits"
+    result = _validate(frame, {"binnen_grenzen": reached})["binnen_grenzen"]
+    if result.problem:
+        return found, result.problem
+    for index in result.unexpected_index:
+        number, row = places[index]
+        found[number].add(row)
+    if not result.success and not result.unexpected_index:
+        return found, "Great Expectations does not say what lies outside the limits"
     return found, None
 
 
