@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LATE_WINDOW_DAYS = 7
@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     """Participants behind every figure about people in a release, whatever an experiment's own limit is."""
     small_table_rows: int = 20_000
     """Up to this many rows Great Expectations sees the rows themselves beside the counts of its rules."""
+
+    query_memory_mb: int = Field(default=600, ge=100)
+    """Memory in MB that the queries of one step take before they go on on disk."""
 
     @field_validator("home")
     @classmethod

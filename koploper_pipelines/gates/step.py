@@ -7,6 +7,7 @@ today's rules) and the order of a run. Dagster is not known here; `asset.py` tra
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -130,7 +131,12 @@ class RunStep:
         """Open a connection of its own; the caller closes it."""
         import duckdb
 
-        self.con = duckdb.connect()
+        self.con = duckdb.connect(
+            config={
+                "memory_limit": f"{platform.settings.query_memory_mb}MB",
+                "temp_directory": str(platform.lake.staging / f"duckdb-{uuid.uuid4().hex}"),
+            }
+        )
         # Days and hours are computed with the province's zone by name; nothing may depend on the machine's.
         self.con.sql("SET TimeZone = 'UTC'")
         self.partitions: Sequence[str] = tuple(partitions)
