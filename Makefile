@@ -34,7 +34,7 @@ dev: $(RUNTIME) ## Open the Dagster UI on this machine, with the nightly schedul
 	@echo "Dagster UI on http://127.0.0.1:$(PORT), home $(KOPLOPER_HOME); stop with Ctrl-C."
 	@VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" dg dev --host 127.0.0.1 --port $(PORT)
 
-test: $(DEV) ## Run the tests (12 minutes on 2 cores).
+test: $(DEV) ## Run the tests (10 minutes on 2 cores).
 	@mkdir -p $(REPORTS)
 	@echo "Running the tests with $(WORKERS) workers; every result also goes to $(REPORTS)/tests.xml."
 	$(PYTEST) --junitxml=$(REPORTS)/tests.xml
