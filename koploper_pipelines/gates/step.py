@@ -7,11 +7,14 @@ today's rules) and the order of a run. Dagster is not known here; `asset.py` tra
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.contracts import Contract
@@ -134,7 +137,7 @@ class RunStep:
         self.con = duckdb.connect(
             config={
                 "memory_limit": f"{platform.settings.query_memory_mb}MB",
-                "temp_directory": str(platform.lake.staging / f"duckdb-{uuid.uuid4().hex}"),
+                "temp_directory": str(_spill_folder(platform.lake.staging)),
             }
         )
         # Days and hours are computed with the province's zone by name; nothing may depend on the machine's.
@@ -180,6 +183,20 @@ class RunStep:
             if reads.table == table:
                 return reads
         raise LookupError(f"{self._table.path} reads {table} without declaring it")
+
+
+def _spill_folder(staging: Path) -> Path:
+    """A folder for what queries do not hold in memory; DuckDB makes it when needed, and removes it.
+
+    Those of processes that were killed are removed here.
+    """
+    import psutil
+
+    for left in staging.glob("duckdb-*"):
+        if not psutil.pid_exists(int(left.name.split("-")[1])):
+            # Another process that starts now may be removing it too.
+            shutil.rmtree(left, ignore_errors=True)
+    return staging / f"duckdb-{os.getpid()}-{uuid.uuid4().hex}"
 
 
 def verified_rows(
