@@ -137,20 +137,21 @@ def measure_rules(
     return Measured(staged, tuple(rules), able, unable, frame, rows_as_they_are)
 
 
-def judge(groups: Sequence[Measured]) -> list[Verdict]:
-    """A verdict for each rule of each group, in order.
+def judge(groups: Sequence[Measured]) -> list[list[Verdict]]:
+    """For each group a verdict on each of its rules, in order.
 
     Great Expectations judges all measures at once: it costs by the expectation and not by the row. Where it
     is to see the rows too, what it says of them must be what the database counted.
     """
-    verdicts = [v for group in _judge_measures(groups) for v in group]
-    of_rows = iter(_judge_rows([(g.staged, r) for g in groups for r in g.rules if _is_direct(g, r)]))
-    asked = [(g, r) for g in groups for r in g.rules]
-    both = [
-        _agreed(next(of_rows), verdict) if _is_direct(group, rule) else verdict
-        for (group, rule), verdict in zip(asked, verdicts, strict=True)
+    of_rows = _judge_rows([(g.staged, r) for g in groups for r in g.rules if _is_direct(g, r)])
+    following = iter(of_rows)
+    return [
+        [
+            _with_examples(group.staged, _agreed(next(following), v) if _is_direct(group, v.rule) else v)
+            for v in counted
+        ]
+        for group, counted in zip(groups, _judge_measures(groups), strict=True)
     ]
-    return [_with_examples(group.staged, v) for (group, _), v in zip(asked, both, strict=True)]
 
 
 def judge_rules(
@@ -165,7 +166,7 @@ def judge_rules(
             measure_rules(staged, whole, None, rows_as_they_are=rows_as_they_are),
         ]
     )
-    by_name = {v.rule.name: v for v in verdicts}
+    by_name = {v.rule.name: v for group in verdicts for v in group}
     return [by_name[r.name] for r in rules]
 
 

@@ -257,14 +257,12 @@ class _Pass:
         self._set_aside(rows.broken())
         groups = measure_rules(self.kept, self._rules("partitie"), self.partitions, rows_as_they_are=False)
         whole = self._measure_table(self.partitions, is_small)
-        judged, most = judge([rows, groups, *whole]), self._most_rows_stay()
-        of_rows, of_table = judged[: len(rows.rules)], judged[len(rows.rules) + len(groups.rules) :]
-        of_groups = judged[len(rows.rules) : len(rows.rules) + len(groups.rules)]
+        (of_rows, of_groups, *of_table), most = judge([rows, groups, *whole]), self._most_rows_stay()
         held_back = sorted({p for v in (most, *of_groups) if v.rule.is_blocking for p in v.partitions})
         promoted = [p for p in self.partitions if p not in held_back]
         if held_back and promoted:
             of_table = judge(self._measure_table(promoted, is_small))
-        self.verdicts += [*of_rows, most, *of_groups, *of_table]
+        self.verdicts += [*of_rows, most, *of_groups, *(v for group in of_table for v in group)]
         nothing_left = not promoted or (self.passage.append and bool(held_back))
         if nothing_left or any(v.closes_gate for v in self.verdicts):
             return self._refuse(held_back)

@@ -103,6 +103,25 @@ class DroppedFile:
         put_aside(self.settings, self.path, self.name, report)
 
 
+class FromFile:
+    """What a delivery that is one dropped file has in common with others: its name, and how it ends."""
+
+    file: DroppedFile
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.file.name
+
+    def accepted(self) -> None:
+        """Delete the original (or keep it encrypted)."""
+        self.file.accept()
+
+    def refused(self, report: str) -> None:
+        """Put the original aside with the report."""
+        self.file.refuse(report)
+
+
 def printable_name(path: Path) -> str:
     """Name of what was dropped, printable and not too long."""
     printable = "".join(c if c.isprintable() else "?" for c in path.name)

@@ -18,6 +18,7 @@ from koploper_pipelines.gates.staging import Offered, SchemaMismatch
 from koploper_pipelines.gates.table import Step, gated_table
 from koploper_pipelines.resources.inbox import (
     DroppedFile,
+    FromFile,
     dropped_files,
     has_landed,
     pseudonym,
@@ -111,7 +112,7 @@ def read_questions(content: bytes) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Landing:
+class Landing(FromFile):
     """One dropped file, to be landed on its own."""
 
     file: DroppedFile
@@ -119,11 +120,6 @@ class Landing:
     table: str
     read: Callable[[bytes, str, bytes], pd.DataFrame]
     """Contents, name of the question and key of the pseudonyms to rows; SchemaMismatch for anything else."""
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
         """All rows; None when these contents landed before under this name of a question."""
@@ -152,14 +148,6 @@ class Landing:
             file=landed_as,
             notes={"bestand": self.name},
         )
-
-    def accepted(self) -> None:
-        """Delete the original (or keep it encrypted)."""
-        self.file.accept()
-
-    def refused(self, report: str) -> None:
-        """Put the original aside with the report."""
-        self.file.refuse(report)
 
 
 def question_of(file_name: str) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 INTERPRETATIONS = "koploperdeals/published/duidingen"
 UP_TO_DATE, OUTDATED, MISSING = "actueel", "verouderd", "ontbreekt"
 NOBODY = "niemand"
+TEXTS = ("betekent", "betekent_niet", "tegenlezing", "open_vragen")
 # The tables about the release come after all others.
 QUOTABLE = [
     p
@@ -96,9 +97,6 @@ def _quoted(step: Step, quotes: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "verouderd_omdat": why or None,
             **{c: quote[c] for c in ("spreker", "namens", "datum", *TEXTS)},
         }
-
-
-TEXTS = ("betekent", "betekent_niet", "tegenlezing", "open_vragen")
 
 
 def _missing(contract: Contract) -> dict[str, Any]:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Step, gated_table
 from koploper_pipelines.relations import count
-from koploper_pipelines.resources.inbox import DroppedFile, dropped_files, has_landed, read_csv, rows_landed
+from koploper_pipelines.resources.inbox import (
+    DroppedFile,
+    FromFile,
+    dropped_files,
+    has_landed,
+    read_csv,
+    rows_landed,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,16 +32,11 @@ COLUMNS = ("deal", "uitkomst", "eenheid", "gebied", "is_behandeld", "ingreep_maa
 
 
 @dataclass(frozen=True)
-class SeriesFile:
+class SeriesFile(FromFile):
     """One dropped CSV file, to be landed on its own."""
 
     file: DroppedFile
     platform: Platform
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
         """All rows as text; None when these contents landed before. SchemaMismatch when it is no such CSV."""
@@ -48,14 +50,6 @@ class SeriesFile:
             )
             total = rows_landed(lake, SERIES) + count(rows)
         return Offered(rows, controls={"rijen_na_landing": total}, file=content, notes={"bestand": self.name})
-
-    def accepted(self) -> None:
-        """Delete the original (or keep it encrypted)."""
-        self.file.accept()
-
-    def refused(self, report: str) -> None:
-        """Put the original aside with the report."""
-        self.file.refuse(report)
 
 
 @gated_table(SERIES, lands=True, kinds=("csv", "delta"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from koploper_pipelines.assets.koploperdeals.raw import workbook
 from koploper_pipelines.gates.staging import Offered, SchemaMismatch
 from koploper_pipelines.gates.table import Step, gated_table
-from koploper_pipelines.resources.inbox import DroppedFile, dropped_files, pseudonym, rows_landed
+from koploper_pipelines.resources.inbox import DroppedFile, FromFile, dropped_files, pseudonym, rows_landed
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,16 +29,11 @@ OPENED_IN_EXCEL = "~$"
 
 
 @dataclass(frozen=True)
-class RegisterFile:
+class RegisterFile(FromFile):
     """One workbook in the inbox."""
 
     file: DroppedFile
     platform: Platform
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
         """All rows; None when it says what the register says already.
@@ -83,14 +78,6 @@ class RegisterFile:
         return con.from_arrow(pa.table({"blad": sheets, "rij": lines, "waarden": values})).project(
             f"{number} AS versie, '{content}' AS levering, TIMESTAMPTZ '{landed}' AS geland_op, *"
         )
-
-    def accepted(self) -> None:
-        """Delete the original, which names people (or keep it encrypted)."""
-        self.file.accept()
-
-    def refused(self, report: str) -> None:
-        """Put the workbook aside with all findings beside it."""
-        self.file.refuse(report)
 
 
 @gated_table(REGISTER, lands=True, kinds=("excel", "delta"))

@@ -16,7 +16,7 @@ from koploper_pipelines.assets.slimme_participatie.raw import decidim, lists, op
 from koploper_pipelines.assets.slimme_participatie.raw.rows import STATEMENT, VOTE, Rows
 from koploper_pipelines.gates.staging import Offered, SchemaMismatch
 from koploper_pipelines.gates.table import Step, gated_table
-from koploper_pipelines.resources.inbox import DroppedFile, dropped_files
+from koploper_pipelines.resources.inbox import DroppedFile, FromFile, dropped_files, has_landed, rows_landed
 from koploper_pipelines.resources.inbox_folders import DroppedFolder, dropped_folders
 from koploper_pipelines.resources.lake import UNKNOWN
 
@@ -60,7 +60,7 @@ class Conversation:
         with self.folder.opened() as (files, content, passed_over):
             # The same contents under another name are another conversation.
             delivery = f"{self.name}/{content}"
-            if _has_landed(self.platform, CONTRIBUTIONS, delivery):
+            if has_landed(self.platform.lake, CONTRIBUTIONS, delivery):
                 return None
             rows = Rows(self.platform.settings.subkey(f"deelnemer {self.name}"))
             source, unknown = self._read(files, rows)
@@ -73,7 +73,7 @@ class Conversation:
         return Offered(
             made,
             partitions=[self.name],
-            controls={"rijen_na_landing": _rows_so_far(self.platform, CONTRIBUTIONS) + number},
+            controls={"rijen_na_landing": rows_landed(self.platform.lake, CONTRIBUTIONS) + number},
             file=delivery,
             notes={"gesprek": self.name, "overgeslagen": ", ".join([*passed_over, *unknown]) or None},
         )
@@ -115,7 +115,7 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class ListFile:
+class ListFile(FromFile):
     """A file beside the conversations: population, themes or checks."""
 
     file: DroppedFile
@@ -123,43 +123,25 @@ class ListFile:
     table: str
     read: Callable[[Path, str], pa.Table]
 
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
-
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
         """The list; None when these contents landed before. SchemaMismatch when it is no such list."""
         with self.file.opened() as (path, content):
-            if _has_landed(self.platform, self.table, content):
+            if has_landed(self.platform.lake, self.table, content):
                 return None
             read = self.read(path, self.name)
         landed = self.platform.clock.now().isoformat()
         made = con.from_arrow(read).project(
             f"'{content}' AS levering, row_number() OVER () AS rij, TIMESTAMPTZ '{landed}' AS geland_op, *"
         )
-        total = _rows_so_far(self.platform, self.table) + read.num_rows
+        total = rows_landed(self.platform.lake, self.table) + read.num_rows
         return Offered(made, controls={"rijen_na_landing": total}, file=content, notes={"bestand": self.name})
-
-    def accepted(self) -> None:
-        """Delete the original (or keep it encrypted)."""
-        self.file.accept()
-
-    def refused(self, report: str) -> None:
-        """Put the original aside with the report."""
-        self.file.refuse(report)
 
 
 @dataclass(frozen=True)
-class Stray:
+class Stray(FromFile):
     """A file that is neither a list nor in a conversation's folder."""
 
     file: DroppedFile
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
         """Never: it belongs nowhere."""
@@ -170,10 +152,6 @@ class Stray:
 
     def accepted(self) -> None:
         """Nothing: it is never accepted."""
-
-    def refused(self, report: str) -> None:
-        """Put the original aside with the report."""
-        self.file.refuse(report)
 
 
 @gated_table(CONTRIBUTIONS, lands=True, kinds=("csv", "delta"))
@@ -209,11 +187,3 @@ def _lists(step: Step, pattern: str, table: str, read: Callable[[Path, str], pa.
     for file in dropped_files(step.platform.settings, EXPERIMENT):
         if lists.matches(pattern, file.name):
             yield ListFile(file, step.platform, table, read)
-
-
-def _has_landed(platform: Platform, table: str, content: str) -> bool:
-    return platform.lake.exists(table) and content in platform.lake.head(table).files
-
-
-def _rows_so_far(platform: Platform, table: str) -> int:
-    return platform.lake.rows(table, platform.lake.head(table).version) if platform.lake.exists(table) else 0

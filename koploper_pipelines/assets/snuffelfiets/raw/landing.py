@@ -16,7 +16,7 @@ from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
 from koploper_pipelines.gates.staging import Offered, SchemaMismatch
 from koploper_pipelines.relations import select
 from koploper_pipelines.resources.http import Api, Patience
-from koploper_pipelines.resources.inbox import dropped_files, rows_landed
+from koploper_pipelines.resources.inbox import FromFile, dropped_files, rows_landed
 from koploper_pipelines.resources.lake import UNKNOWN, WHOLE
 
 if TYPE_CHECKING:
@@ -110,18 +110,13 @@ class Hours:
 
 
 @dataclass(frozen=True)
-class HoursFile:
+class HoursFile(FromFile):
     """One dropped file of hourly values, to be landed on its own."""
 
     file: DroppedFile
     hours: Hours
     parse: Callable[[bytes, str], Rows]
     """From the contents and the file's name to rows; SchemaMismatch when it is in another layout."""
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
         """All rows as text; None when these contents landed before."""
@@ -130,14 +125,6 @@ class HoursFile:
                 return None
             rows = self.parse(path.read_bytes(), self.name)
         return self.hours.offered(con, rows, content, self.name)
-
-    def accepted(self) -> None:
-        """Delete the original (or keep it encrypted)."""
-        self.file.accept()
-
-    def refused(self, report: str) -> None:
-        """Put the original aside with the report."""
-        self.file.refuse(report)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from koploper_pipelines.relations import select
 from koploper_pipelines.resources.ckan import DataStore
 from koploper_pipelines.resources.inbox import (
     DroppedFile,
+    FromFile,
     count_lines,
     dropped_files,
     pseudonym,
@@ -44,16 +45,11 @@ BLOCK = 32_000
 
 
 @dataclass(frozen=True)
-class CkanFile:
+class CkanFile(FromFile):
     """One dropped export, to be landed on its own."""
 
     file: DroppedFile
     landing: Landing
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
         """All rows as text, the device as keyed hash; None when these contents landed before.
@@ -67,14 +63,6 @@ class CkanFile:
             lines = count_lines(path) - 1
         made = _landed(con, self.landing, rows, content, "bestand")
         return self.landing.offer(made, content, lines, day="opnamedatum", name=self.name)
-
-    def accepted(self) -> None:
-        """Delete the original (or keep it encrypted)."""
-        self.file.accept()
-
-    def refused(self, report: str) -> None:
-        """Put the original aside with the report."""
-        self.file.refuse(report)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from koploper_pipelines.assets.snuffelfiets.raw.landing import Landing
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Delivery, Step, gated_table
 from koploper_pipelines.relations import select
-from koploper_pipelines.resources.inbox import DroppedFile, count_lines, dropped_files, read_csv
+from koploper_pipelines.resources.inbox import DroppedFile, FromFile, count_lines, dropped_files, read_csv
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,16 +24,11 @@ COLUMNS = ("cel_100m", "wegtype", "bron")
 
 
 @dataclass(frozen=True)
-class RoadList:
+class RoadList(FromFile):
     """One dropped list, to be landed on its own."""
 
     landing: Landing
     file: DroppedFile
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.file.name
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
         """All rows as text; None when these contents landed before.
@@ -56,14 +51,6 @@ class RoadList:
             """,
         )
         return self.landing.offer(made, content, lines, day=None, name=self.name)
-
-    def accepted(self) -> None:
-        """Delete the original (or keep it encrypted)."""
-        self.file.accept()
-
-    def refused(self, report: str) -> None:
-        """Put the original aside with the report."""
-        self.file.refuse(report)
 
 
 @gated_table(TABLE, lands=True, kinds=("csv", "delta"))
