@@ -295,8 +295,20 @@ def _shown(column: str) -> str:
 
 def _is_plain(file: Path) -> bool:
     """Whether nothing is quoted and no line is longer than a value may be: then no value is strange."""
+    rest = b""
     with file.open("rb") as source:
-        return all(len(line) <= MAX_VALUE and b'"' not in line for line in source)
+        while chunk := source.read(CHUNK):
+            if b'"' in chunk:
+                return False
+            # From line end to line end, each time the last within reach: most lines are never looked at.
+            text, start = rest + chunk, 0
+            while len(text) - start > MAX_VALUE:
+                end = text.rfind(b"\n", start, start + MAX_VALUE)
+                if end < 0:
+                    return False
+                start = end + 1
+            rest = text[start:]
+    return True
 
 
 def _check_values(con: duckdb.DuckDBPyConnection, table: str, name: str, columns: Sequence[str]) -> None:
