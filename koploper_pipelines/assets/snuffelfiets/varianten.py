@@ -43,9 +43,9 @@ WIDEST_CAP_UG_M3 = 1000.0
 WHO_YEAR_UG_M3 = 5.0
 OWN = "variant_"
 """What the names of the tables begin with that variants are made of."""
-ALL, SERIES, SEGMENTS, STRETCHES, RODE, PARTS, PASSED, SUMS = (
+ALL, APART, SERIES, SEGMENTS, STRETCHES, RODE, PARTS, PASSED, SUMS = (
     f"{OWN}{name}"
-    for name in ("alle", "reeksen", "segmenten", "stukken", "ritten", "delen", "passages", "sommen")
+    for name in ("alle", "anders", "reeksen", "segmenten", "stukken", "ritten", "delen", "passages", "sommen")
 )
 BASE = 0
 """The selection of measurements that the published figures are made with."""
@@ -337,7 +337,6 @@ def _measurements(step: Step, choice: SnuffelfietsSettings, month: str) -> None:
         zero_pm_rule="laten",
         pm25_cap_ug_m3=WIDEST_CAP_UG_M3,
     )
-    again = cleaning.judge(step.con, step.read(RAW).join(place, "bestand, rij", how="semi"), rules)
     # No more than rides and passages are made of, since each column is sorted along.
     sent = """
         SELECT apparaat, bron_id, opgenomen_op, breedtegraad, lengtegraad, nauwkeurigheid_m,
@@ -345,8 +344,10 @@ def _measurements(step: Step, choice: SnuffelfietsSettings, month: str) -> None:
             is_onder_detectie, luchtvochtigheid_pct, acc_max
         FROM m
     """
-    kept = select(_of_month(step.read(MEASUREMENTS), month), "m", sent)
-    kept.union(select(_of_month(cleaning.kept(again), month), "m", sent)).create(ALL)
+    select(_of_month(step.read(MEASUREMENTS), month), "m", sent).create(ALL)
+    if count(place):
+        again = cleaning.judge(step.con, step.read(RAW).join(place, "bestand, rij", how="semi"), rules)
+        select(_of_month(cleaning.kept(again), month), "m", sent).insert_into(ALL)
 
 
 def _kept(selection: Selection) -> str:
@@ -356,27 +357,32 @@ def _kept(selection: Selection) -> str:
 
 
 def _series(con: duckdb.DuckDBPyConnection, selections: Iterable[Selection]) -> dict[Selection, int]:
-    """Table `SEGMENTS`, of the series of each device; returns the number of each selection.
+    """Table `SEGMENTS` of the series of each device, and the number of each selection.
 
     A device has a series as the first selection, `BASE`, keeps its measurements, and another for each
-    selection that keeps others of them. A selection that keeps the same of all devices, as most do in most
-    months, has the number of the base. `SERIES` tells which series is whose.
+    selection that keeps others of them (`APART`). A selection that keeps the same of all devices, as most
+    do in most months, has the number of the base. `SERIES` tells which series is whose.
     """
     from koploper_pipelines.methods.snuffelfiets import rides
 
-    base, *others = dict.fromkeys(selections)
-    differs = {s: f"({_kept(s)}) <> ({_kept(base)})" for s in others}
-    apart = [s for s in others if count(con.table(ALL).filter(differs[s]).limit(1))]
-    numbers = {s: BASE for s in (base, *others)} | {s: n for n, s in enumerate(apart, start=BASE + 1)}
-    devices = [f"SELECT DISTINCT apparaat, {BASE} AS selectie FROM {ALL}"]
-    devices += [f"SELECT DISTINCT apparaat, {numbers[s]} FROM {ALL} WHERE {differs[s]}" for s in apart]
+    numbers = {s: n for n, s in enumerate(dict.fromkeys(selections), start=BASE)}
+    (base, *_) = numbers
+    apart = " UNION ALL ".join(
+        f"SELECT apparaat, opgenomen_op, {n} AS selectie FROM {ALL} WHERE ({_kept(s)}) <> ({_kept(base)})"
+        for s, n in numbers.items()
+    )
+    con.sql(f"CREATE TEMP TABLE {APART} AS {apart}")
     con.sql(f"""
         CREATE TEMP TABLE {SERIES} AS
         SELECT row_number() OVER (ORDER BY selectie, apparaat) AS reeks,
             dense_rank() OVER (ORDER BY apparaat) AS apparaat_nr, *
-        FROM ({" UNION ALL ".join(devices)})
+        FROM (
+            SELECT DISTINCT apparaat, {BASE} AS selectie FROM {ALL}
+            UNION ALL
+            SELECT DISTINCT apparaat, selectie FROM {APART}
+        )
     """)
-    kept = " ".join(f"WHEN {numbers[s]} THEN {_kept(s)}" for s in (base, *apart))
+    kept = " ".join(f"WHEN {n} THEN {_kept(s)}" for s, n in numbers.items())
     # Numbers in the place of devices: sorting by a long text is slow.
     measured = con.sql(f"""
         SELECT reeks AS apparaat, m.* EXCLUDE (apparaat)
@@ -384,7 +390,8 @@ def _series(con: duckdb.DuckDBPyConnection, selections: Iterable[Selection]) -> 
         WHERE CASE selectie {kept} END
     """)
     rides.segments(con, measured, rides.RideRules()).create(SEGMENTS)
-    return numbers
+    own = {n for (n,) in con.table(SERIES).project("selectie").distinct().fetchall()}
+    return {s: n if n in own else BASE for s, n in numbers.items()}
 
 
 def _rides(con: duckdb.DuckDBPyConnection, parts: Mapping[tuple[int, float], int]) -> None:
@@ -460,15 +467,17 @@ def _exact_sum(expression: str) -> str:
 def _passages(step: Step, choice: SnuffelfietsSettings) -> None:
     """Table `PASSED`: the passages of every ride, with a zero as it was sent.
 
-    Of rides that the chain has too, its own; others are made by the same methods.
+    Of rides that the chain has too, of the same measurements, its own; others are made by the same methods.
     """
     con = step.con
-    known = select(
-        step.read(RIDES),
-        "r",
-        f"SELECT rit, rit_id FROM r JOIN {RODE} USING (apparaat, start_op, einde_op) WHERE selectie = {BASE}",
-    )
-    known.create(f"{OWN}bekend")
+    known = f"""
+        SELECT rit, rit_id FROM r JOIN {RODE} USING (apparaat, start_op, einde_op)
+        WHERE rit NOT IN (
+            SELECT rit FROM {RODE} JOIN {APART} USING (apparaat, selectie)
+            WHERE opgenomen_op BETWEEN start_op AND einde_op
+        )
+    """
+    select(step.read(RIDES), "r", known).create(f"{OWN}bekend")
     columns = (
         "cel_100m, uur, aantal_metingen, {som} AS pm25_som_ug_m3, aantal_onder_detectie,"
         " luchtvochtigheid_gemiddelde_pct"
