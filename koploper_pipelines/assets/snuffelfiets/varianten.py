@@ -297,19 +297,27 @@ def _world(
     _measurements(step, choice, month)
     selections = _series(step.con, [usual.selection, *(v.selection for v in versions)])
     # A calibration follows from the usual rides.
-    gaps = [(selections[v.selection], gap) for v in versions for gap in (v.gap_min, usual.gap_min)]
-    parts = {key: number for number, key in enumerate(dict.fromkeys(gaps))}
+    rode = [(selections[v.selection], gap) for v in versions for gap in (v.gap_min, usual.gap_min)]
+    parts = {key: number for number, key in enumerate(dict.fromkeys(rode))}
     _rides(step.con, parts)
     _passages(step, choice)
     areas = areas_ridden(step, step.con.table(PASSED))
-    distinct = {(parts[selections[v.selection], v.gap_min], _lift(v.zero)) for v in versions}
-    numbered = {key: number for number, key in enumerate(sorted(distinct))}
-    numbers = {v: numbered[parts[selections[v.selection], v.gap_min], _lift(v.zero)] for v in versions}
-    of_calibration = {v: (parts[selections[v.selection], usual.gap_min], _lift(v.zero)) for v in versions}
-    calibrations = _calibrations(step, choice, month, areas, set(of_calibration.values()))
-    sums = _sums(step, areas, numbered)
+
+    def with_zero(version: Version, gap: float) -> tuple[int, int]:
+        return parts[selections[version.selection], gap], _lift(version.zero)
+
+    summed = {v: with_zero(v, v.gap_min) for v in versions}
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(summed.values()))}
+    sums = _sums(step, areas, numbers)
+    calibrated = {v: with_zero(v, usual.gap_min) for v in versions}
+    calibrations = _calibrations(step, choice, month, areas, dict.fromkeys(calibrated.values()))
     _clear(step.con)
-    return _World(choice, sums, numbers, {v: calibrations[key] for v, key in of_calibration.items()})
+    return _World(
+        choice,
+        sums,
+        {v: numbers[key] for v, key in summed.items()},
+        {v: calibrations[key] for v, key in calibrated.items()},
+    )
 
 
 def _clear(con: duckdb.DuckDBPyConnection) -> None:
@@ -577,13 +585,14 @@ def _calibrations(
     near = calibration.Nearness(choice.ijking_straal_achtergrond_m, choice.ijking_straal_verkeer_m)
     names = con.sql(f"SELECT apparaat FROM {SERIES} WHERE selectie = {BASE} ORDER BY apparaat_nr").df()
     listed = roads.of_list(step.read(ROADS).df())
+    rode = {} if len(listed) else {part: _cells_of_rides(con, part, areas) for part, _ in asked}
     found: dict[tuple[int, int], _Calibration] = {}
     for part, lift in asked:
         passages = con.sql(f"""
             SELECT * REPLACE (pm25_som_ug_m3 + {lift} * aantal_onder_detectie AS pm25_som_ug_m3)
             FROM {PASSED} SEMI JOIN (FROM {PARTS} WHERE deel = {part}) USING (rit)
         """)
-        cells = listed if len(listed) else _traffic_like(con, passages, areas)
+        cells = listed if len(listed) else _traffic_like(rode[part], lift, areas)
         pairs = (
             calibration.pairs(con, passages, reference, places, cells.assign(maand=month), near)
             .order("maand, apparaat, station, uur")
@@ -595,22 +604,22 @@ def _calibrations(
     return found
 
 
-def _traffic_like(
-    con: duckdb.DuckDBPyConnection, passages: duckdb.DuckDBPyRelation, areas: pd.DataFrame
-) -> pd.DataFrame:
-    """Busy and quiet cells by the measurements, with numbers in the place of codes on the way."""
+def _cells_of_rides(con: duckdb.DuckDBPyConnection, part: int, areas: pd.DataFrame) -> pd.DataFrame:
+    """The passages of a part in a fixed order, with the place in `areas` for the code of a cell."""
+    con.register("cellen_in_beeld", areas[["cel_100m"]].assign(cel=areas.index))
+    found: pd.DataFrame = con.sql(f"""
+        SELECT rit AS rit_id, cel AS cel_100m, aantal_metingen, pm25_som_ug_m3, aantal_onder_detectie
+        FROM {PASSED} JOIN cellen_in_beeld USING (cel_100m)
+        SEMI JOIN (FROM {PARTS} WHERE deel = {part}) USING (rit)
+        ORDER BY rit, uur, cel
+    """).df()
+    return found
+
+
+def _traffic_like(rode: pd.DataFrame, lift: int, areas: pd.DataFrame) -> pd.DataFrame:
+    """Busy and quiet cells by the measurements."""
     from koploper_pipelines.methods.snuffelfiets import roads
 
-    con.register("cellen_in_beeld", areas[["cel_100m"]].assign(cel=areas.index))
-    rows = select(
-        passages,
-        "p",
-        """
-        SELECT rit AS rit_id, cel AS cel_100m, aantal_metingen,
-            pm25_som_ug_m3 / aantal_metingen AS pm25_gemiddelde_ug_m3
-        FROM p JOIN cellen_in_beeld USING (cel_100m)
-        ORDER BY rit, uur, cel
-        """,
-    ).df()
-    found = roads.traffic_like(rows)
+    total = rode["pm25_som_ug_m3"] + lift * rode["aantal_onder_detectie"]
+    found = roads.traffic_like(rode.assign(pm25_gemiddelde_ug_m3=total / rode["aantal_metingen"]))
     return found.assign(cel_100m=areas["cel_100m"].to_numpy()[found["cel_100m"]])
