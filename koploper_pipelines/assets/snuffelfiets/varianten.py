@@ -2,7 +2,7 @@
 
 Here belong the choices, the conclusion that is tested on them, and the figure under every combination, made
 with the methods of the chain. What combinations share is made once: the measurements are cleaned once, and
-devices and rides that a choice does not touch keep their passages.
+rides that a choice does not touch keep the passages that the chain has of them.
 """
 
 from __future__ import annotations
