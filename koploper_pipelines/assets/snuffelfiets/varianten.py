@@ -513,14 +513,16 @@ def _fresh_passages(con: duckdb.DuckDBPyConnection, selection: int) -> duckdb.Du
         SELECT rit AS rit_id, reeks, apparaat, meetdag, start_op, einde_op
         FROM {OWN}verse_ritten WHERE selectie = {selection}
     """)
-    # By their own names again: the privacy zones follow from them.
-    segments = con.sql(f"""
+    # By their own names again: the privacy zones follow from them. As a table, or DuckDB joins rides first.
+    segments = f"{OWN}verse_segmenten_{selection}"
+    con.sql(f"""
+        CREATE TEMP TABLE {segments} AS
         SELECT s.* REPLACE (v.apparaat AS apparaat)
         FROM {SEGMENTS} AS s
             JOIN (SELECT DISTINCT reeks, apparaat FROM {OWN}verse_ritten WHERE selectie = {selection}) AS v
             ON s.apparaat = v.reeks
     """)
-    return method.passages(con, method.ride_rows(con, segments, rode, method.ZoneRules()))
+    return method.passages(con, method.ride_rows(con, con.table(segments), rode, method.ZoneRules()))
 
 
 def _lift(zero: str) -> int:
@@ -592,7 +594,7 @@ def _calibrations(
             SELECT * REPLACE (pm25_som_ug_m3 + {lift} * aantal_onder_detectie AS pm25_som_ug_m3)
             FROM {PASSED} SEMI JOIN (FROM {PARTS} WHERE deel = {part}) USING (rit)
         """)
-        cells = listed if len(listed) else _traffic_like(rode[part], lift, areas)
+        cells = listed if len(listed) else _traffic_like(rode[part], lift)
         pairs = (
             calibration.pairs(con, passages, reference, places, cells.assign(maand=month), near)
             .order("maand, apparaat, station, uur")
@@ -605,21 +607,25 @@ def _calibrations(
 
 
 def _cells_of_rides(con: duckdb.DuckDBPyConnection, part: int, areas: pd.DataFrame) -> pd.DataFrame:
-    """The passages of a part in a fixed order, with the place in `areas` for the code of a cell."""
+    """The passages of a part in a fixed order, with categories for the texts of cells."""
+    import pandas as pd
+
     con.register("cellen_in_beeld", areas[["cel_100m"]].assign(cel=areas.index))
     found: pd.DataFrame = con.sql(f"""
-        SELECT rit AS rit_id, cel AS cel_100m, aantal_metingen, pm25_som_ug_m3, aantal_onder_detectie
+        SELECT rit AS rit_id, cel, aantal_metingen, pm25_som_ug_m3, aantal_onder_detectie
         FROM {PASSED} JOIN cellen_in_beeld USING (cel_100m)
         SEMI JOIN (FROM {PARTS} WHERE deel = {part}) USING (rit)
         ORDER BY rit, uur, cel
     """).df()
-    return found
+    return found.assign(
+        cel_100m=pd.Categorical.from_codes(found.pop("cel").to_numpy(), pd.Index(areas["cel_100m"]))
+    )
 
 
-def _traffic_like(rode: pd.DataFrame, lift: int, areas: pd.DataFrame) -> pd.DataFrame:
+def _traffic_like(rode: pd.DataFrame, lift: int) -> pd.DataFrame:
     """Busy and quiet cells by the measurements."""
     from koploper_pipelines.methods.snuffelfiets import roads
 
     total = rode["pm25_som_ug_m3"] + lift * rode["aantal_onder_detectie"]
     found = roads.traffic_like(rode.assign(pm25_gemiddelde_ug_m3=total / rode["aantal_metingen"]))
-    return found.assign(cel_100m=areas["cel_100m"].to_numpy()[found["cel_100m"]])
+    return found.astype({"cel_100m": "str"})

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import csr_array  # type: ignore[import-untyped, unused-ignore]
 
 BUSY, QUIET, UNKNOWN = "druk", "rustig", "onbekend"
 SWEEPS = 25
@@ -74,25 +74,21 @@ def cell_levels(passages: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a cell, sorted by cell: ``cel_100m``, ``niveau_ug_m3``, ``ritten`` and ``gewicht``.
     """
-    ride, rides = pd.factorize(passages["rit_id"], sort=True)
+    ride, _ = pd.factorize(passages["rit_id"], sort=True)
     cell, names = pd.factorize(passages["cel_100m"], sort=True)
     weight = passages["aantal_metingen"].to_numpy(float)
     value = passages["pm25_gemiddelde_ug_m3"].to_numpy(float)
-    # Rows of one ride and cell are added up here: so a sweep costs two products.
-    ridden = csr_array((weight, (ride, cell)), shape=(len(rides), len(names)))
-    of_rides, of_cells = (np.bincount(group, weights=weight * value) for group in (ride, cell))
-    in_rides, in_cells = ridden.sum(axis=1), ridden.sum(axis=0)
     level = np.zeros(len(names))
     # Alternating means (Gauss-Seidel) converge to the least squares of two sets of effects.
     for _ in range(SWEEPS):
-        own = (of_rides - ridden @ level) / in_rides
-        level = (of_cells - own @ ridden) / in_cells
+        of_ride = _means(ride, value - level[cell], weight)
+        level = _means(cell, value - of_ride[ride], weight)
     return pd.DataFrame(
         {
             "cel_100m": names,
             "niveau_ug_m3": level,
             "ritten": np.bincount(cell, minlength=len(names)),
-            "gewicht": in_cells,
+            "gewicht": np.bincount(cell, weights=weight, minlength=len(names)),
         }
     )
 
@@ -114,3 +110,9 @@ def traffic_like(passages: pd.DataFrame) -> pd.DataFrame:
     kind[known.index[below <= 1 / 3]] = QUIET
     kind[known.index[below >= 2 / 3]] = BUSY
     return pd.DataFrame({"cel_100m": levels["cel_100m"], "soort": kind})
+
+
+def _means(
+    group: npt.NDArray[np.int64], value: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    return np.bincount(group, weights=weight * value) / np.bincount(group, weights=weight)
