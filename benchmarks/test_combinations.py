@@ -1,7 +1,8 @@
 """The level of PM2.5 under 24 combinations of choices, against the same figure under one of them.
 
 Ratios within one run, since machines differ; `pytest -s` shows them. The plain run makes the figure once by
-the same methods: what is left of the 24 is what combinations do not share.
+the same methods, with the passages that the chain has: what is left of the 24 is what combinations do not
+share.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ LIMIT = 3.0
 MONTH = "2026-10"
 NEEDED = (
     *(f"snuffelfiets/raw/{t}" for t in ("metingen", "referentie", "weer")),
-    *(f"snuffelfiets/cleaned/{t}" for t in ("metingen", "referentie", "weer")),
+    *(f"snuffelfiets/cleaned/{t}" for t in ("metingen", "referentie", "weer", "ritten")),
+    "snuffelfiets/indicators/passages",
 )
 
 

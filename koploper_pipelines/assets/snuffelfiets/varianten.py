@@ -2,18 +2,26 @@
 
 Here belong the choices, the conclusion that is tested on them, and the figure under every combination, made
 with the methods of the chain. What combinations share is made once: the measurements are cleaned once, and
-devices and rides that a choice does not touch keep their passages.
+rides that a choice does not touch keep the passages that the chain has of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.gebieden import BOUNDARIES
-from koploper_pipelines.assets.snuffelfiets.indicators import MEASUREMENTS, REFERENCE, ROADS, WEATHER
+from koploper_pipelines.assets.snuffelfiets.indicators import (
+    MEASUREMENTS,
+    PASSAGES,
+    REFERENCE,
+    RIDES,
+    ROADS,
+    WEATHER,
+)
 from koploper_pipelines.assets.snuffelfiets.indicators.air import areas_ridden, calibration_rules, sums_sql
 from koploper_pipelines.assets.snuffelfiets.indicators.passages import in_province, stations
 from koploper_pipelines.gates.staging import Offered
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from koploper_pipelines.methods.gevoeligheid import Choice, Combination, Conclusion, Figure
+    from koploper_pipelines.methods.snuffelfiets.calibration import Line
 
 RAW = "snuffelfiets/raw/metingen"
 VARIANTS = "snuffelfiets/evaluation/gevoeligheid"
@@ -34,7 +43,14 @@ WIDEST_CAP_UG_M3 = 1000.0
 WHO_YEAR_UG_M3 = 5.0
 OWN = "variant_"
 """What the names of the tables begin with that variants are made of."""
-ALL = f"{OWN}alle"
+ALL, APART, SERIES, SEGMENTS, STRETCHES, RODE, PARTS, PASSED, SUMS = (
+    f"{OWN}{name}"
+    for name in ("alle", "anders", "reeksen", "segmenten", "stukken", "ritten", "delen", "passages", "sommen")
+)
+BASE = 0
+"""The selection of measurements that the published figures are made with."""
+Selection: TypeAlias = tuple[float, bool]
+"""Which measurements are kept: up to what PM2.5, and whether those below detection are left out."""
 
 
 def choices(choice: SnuffelfietsSettings) -> tuple[Choice, ...]:
@@ -101,6 +117,8 @@ def conclusion() -> Conclusion:
     reads=[
         Reads(RAW),
         Reads(MEASUREMENTS, quarantine=True),
+        Reads(RIDES),
+        Reads(PASSAGES),
         Reads(REFERENCE, lookup=True),
         Reads(WEATHER, lookup=True),
         Reads(ROADS),
@@ -149,31 +167,57 @@ def figures(
     return rows.assign(maand=month, onderdeel=month, kerncijfer=INDICATOR, eenheid="µg/m³")
 
 
-# -- What combinations share -----------------------------------------------------------------------------
+# -- The levels of all combinations --------------------------------------------------------------------------
+
+
+class Version(NamedTuple):
+    """A way of making a month: which measurements, the longest rest within a ride, the value of a zero."""
+
+    selection: Selection
+    gap_min: float
+    zero: str
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Sums of one way of making passages, by municipality, device and day, with its calibration."""
+class _Calibration:
+    """The line, None where too little was compared, with the pairs and the compared devices."""
 
-    sums: pd.DataFrame
-    lines: Mapping[str, Any]
+    line: Line | None
     pairs: pd.DataFrame
     compared: pd.DataFrame
 
 
 class _World:
-    """The parts of one month, and what combinations make of them."""
+    """What combinations make of the versions of one month.
 
-    def __init__(self, choice: SnuffelfietsSettings, parts: Mapping[tuple[float, float, str], _Part]) -> None:
-        self._choice = choice
-        self._parts = parts
-        self._levels: dict[Any, Figure] = {}
+    In its frames `maand` is the number of a version: each counts as a month of its own, so that one call
+    makes the figures of all.
+    """
+
+    def __init__(
+        self,
+        choice: SnuffelfietsSettings,
+        sums: pd.DataFrame,
+        numbers: Mapping[Version, int],
+        calibrations: Mapping[Version, _Calibration],
+    ) -> None:
+        import pandas as pd
+
+        self._choice, self._sums, self._numbers = choice, sums, numbers
+        of_number = {numbers[v]: c for v, c in calibrations.items()}
+        self._lines = {n: c.line for n, c in of_number.items() if c.line is not None}
+        self._pairs = pd.concat([c.pairs.assign(maand=n) for n, c in of_number.items()])
+        self._compared = pd.concat([c.compared.assign(maand=n) for n, c in of_number.items()])
+        used = sums[(sums["n_achtergrond"] > 0) & sums["maand"].isin(set(self._lines))]
+        counting = used.merge(self._compared, on=["maand", "apparaat"])
+        self._reach = {
+            False: _reach(sums),
+            True: _reach(counting.assign(n=counting["n_achtergrond"])),
+        }
+        self._levels: dict[frozenset[str], dict[tuple[int, bool], Figure]] = {}
 
     def cells(self, combination: Combination) -> frozenset[str]:
         """The municipalities whose figure may be shown under a combination."""
-        import pandas as pd
-
         from koploper_pipelines.methods import disclosure
 
         rules = disclosure.DisclosureRules(
@@ -181,65 +225,64 @@ class _World:
             min_participants=max(combination["min_apparaten"].value, self._choice.min_apparaten),
             max_share=self._choice.max_aandeel,
         )
-        rows = self._counting(combination)
-        per_device = rows.groupby(["gebied_code", "apparaat"])["n"].sum().groupby("gebied_code")
-        largest = per_device.max() / per_device.sum()
-        found = pd.DataFrame({"aantal_apparaten": per_device.size(), "grootste_aandeel": largest})
-        return frozenset(found.index[~disclosure.may_not_be_shown(found, rules)])
-
-    def _part(self, combination: Combination) -> _Part:
-        return self._parts[_key(combination)]
-
-    def _counting(self, combination: Combination) -> pd.DataFrame:
-        """The sums that count: of calibrated devices in hours with a background when calibrated."""
-        part = self._part(combination)
-        if not combination["ijking"].value:
-            return part.sums
-        used = part.sums[part.sums["n_achtergrond"] > 0].merge(part.compared, on=["maand", "apparaat"])
-        used = used[used["maand"].isin(set(part.lines))]
-        return used.assign(n=used["n_achtergrond"])
+        number, is_calibrated = self._place(combination)
+        reach = self._reach[is_calibrated]
+        found = reach[reach["maand"] == number]
+        return frozenset(found.loc[~disclosure.may_not_be_shown(found, rules), "gebied_code"])
 
     def level(self, combination: Combination, cells: frozenset[str]) -> Figure:
         """The level over some cells together."""
-        is_calibrated = bool(combination["ijking"].value)
-        key = (id(self._part(combination)), is_calibrated, cells)
-        if key not in self._levels:
-            make = self._calibrated if is_calibrated else self._plain
-            self._levels[key] = make(combination, cells)
-        return self._levels[key]
+        if cells not in self._levels:
+            own = self._sums[self._sums["gebied_code"].isin(cells)]
+            self._levels[cells] = self._plain(own) | self._calibrated(own)
+        return self._levels[cells][self._place(combination)]
 
-    def _plain(self, combination: Combination, cells: frozenset[str]) -> Figure:
+    def _place(self, combination: Combination) -> tuple[int, bool]:
+        return self._numbers[_version(combination)], bool(combination["ijking"].value)
+
+    def _plain(self, own: pd.DataFrame) -> dict[tuple[int, bool], Figure]:
         from koploper_pipelines.methods import intervals
         from koploper_pipelines.methods.gevoeligheid import Figure
 
-        rows = self._counting(combination)
-        own = rows[rows["gebied_code"].isin(cells)]
-        (found,) = intervals.clustered_mean(own, ["maand"], min_devices=self._choice.min_apparaten).to_dict(
-            "records"
-        )
-        return Figure(
-            found["gemiddelde"], found["ondergrens"], found["bovengrens"], int(found["aantal_apparaten"])
-        )
+        found = intervals.clustered_mean(own, ["maand"], min_devices=self._choice.min_apparaten)
+        columns = [found[c] for c in ("maand", "gemiddelde", "ondergrens", "bovengrens", "aantal_apparaten")]
+        return {(n, False): Figure(*figure) for n, *figure in zip(*columns, strict=True)}
 
-    def _calibrated(self, combination: Combination, cells: frozenset[str]) -> Figure:
+    def _calibrated(self, own: pd.DataFrame) -> dict[tuple[int, bool], Figure]:
         """The background while riding and the excess over it; the interval is that of the excess."""
         from koploper_pipelines.methods.gevoeligheid import Figure
         from koploper_pipelines.methods.snuffelfiets import excess
 
-        part = self._part(combination)
-        own = part.sums[part.sums["gebied_code"].isin(cells)]
-        (found,) = excess.over_background(
-            own, ["maand"], part.lines, part.pairs, part.compared, min_devices=self._choice.min_apparaten
-        ).to_dict("records")
-        level, low, high = (
-            float(found["achtergrond_ug_m3"]) + float(found[f"pm25_verhoging_{end}ug_m3"])
-            for end in ("", "onder_", "boven_")
+        found = excess.over_background(
+            own,
+            ["maand"],
+            self._lines,
+            self._pairs,
+            self._compared,
+            min_devices=self._choice.min_apparaten,
         )
-        return Figure(level, low, high, int(found["aantal_apparaten_geijkt"]))
+        background, *over = (found[c].astype("float64") for c in excess.FIGURES)
+        columns = [found["maand"], *(background + e for e in over), found["aantal_apparaten_geijkt"]]
+        return {(n, True): Figure(*figure) for n, *figure in zip(*columns, strict=True)}
 
 
-def _key(combination: Combination) -> tuple[float, float, str]:
-    return combination["pm25_maximum"].value, combination["rit_pauze"].value, combination["nul_pm"].value
+def _reach(sums: pd.DataFrame) -> pd.DataFrame:
+    """Devices in each municipality of each version, and the share of the one that measured most."""
+    import pandas as pd
+
+    area = ["maand", "gebied_code"]
+    per_device = sums.groupby([*area, "apparaat"])["n"].sum().groupby(area)
+    largest = per_device.max() / per_device.sum()
+    return pd.DataFrame({"aantal_apparaten": per_device.size(), "grootste_aandeel": largest}).reset_index()
+
+
+def _version(combination: Combination) -> Version:
+    zero = combination["nul_pm"].value
+    selection = (combination["pm25_maximum"].value, zero == "weglaten")
+    return Version(selection, combination["rit_pauze"].value, zero)
+
+
+# -- What combinations share -----------------------------------------------------------------------------
 
 
 def _world(
@@ -249,25 +292,32 @@ def _world(
     made_otherwise: Sequence[Choice],
     asked: Sequence[Combination],
 ) -> _World:
+    usual = _version({c.name: c.default for c in made_otherwise})
+    versions = sorted({_version(c) for c in asked})
     _measurements(step, choice, month)
-    usual = {c.name: c.default.value for c in made_otherwise}
-    # The default first: the others take over what they share with it.
-    base = (usual["pm25_maximum"], usual["nul_pm"] == "weglaten")
-    kinds = {(c["pm25_maximum"].value, c["nul_pm"].value == "weglaten") for c in asked} | {base}
-    gaps = {c["rit_pauze"].value for c in asked} | {usual["rit_pauze"]}
-    made: dict[tuple[float, bool, float], str] = {}
-    for cap, drops in sorted(kinds, key=lambda kind: kind != base):
-        wanted = {
-            c["rit_pauze"].value
-            for c in asked
-            if (c["pm25_maximum"].value, c["nul_pm"].value == "weglaten") == (cap, drops)
-        }
-        wanted = gaps if (cap, drops) == base else wanted | {usual["rit_pauze"]}
-        tables = _passages(step.con, (cap, drops), base, usual["rit_pauze"], wanted, made)
-        made |= {(cap, drops, gap): table for gap, table in tables.items()}
-    parts = _parts(step, choice, usual["rit_pauze"], {_key(c) for c in asked}, made)
+    selections = _series(step.con, [usual.selection, *(v.selection for v in versions)])
+    # A calibration follows from the usual rides.
+    rode = [(selections[v.selection], gap) for v in versions for gap in (v.gap_min, usual.gap_min)]
+    parts = {key: number for number, key in enumerate(dict.fromkeys(rode))}
+    _rides(step.con, parts)
+    _passages(step, choice)
+    areas = areas_ridden(step, step.con.table(PASSED))
+
+    def with_zero(version: Version, gap: float) -> tuple[int, int]:
+        return parts[selections[version.selection], gap], _lift(version.zero)
+
+    summed = {v: with_zero(v, v.gap_min) for v in versions}
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(summed.values()))}
+    sums = _sums(step, areas, numbers)
+    calibrated = {v: with_zero(v, usual.gap_min) for v in versions}
+    calibrations = _calibrations(step, choice, month, areas, dict.fromkeys(calibrated.values()))
     _clear(step.con)
-    return _World(choice, parts)
+    return _World(
+        choice,
+        sums,
+        {v: numbers[key] for v, key in summed.items()},
+        {v: calibrations[key] for v, key in calibrated.items()},
+    )
 
 
 def _clear(con: duckdb.DuckDBPyConnection) -> None:
@@ -295,172 +345,287 @@ def _measurements(step: Step, choice: SnuffelfietsSettings, month: str) -> None:
         zero_pm_rule="laten",
         pm25_cap_ug_m3=WIDEST_CAP_UG_M3,
     )
-    again = cleaning.judge(step.con, step.read(RAW).join(place, "bestand, rij", how="semi"), rules)
-    columns = ", ".join(cleaning.TYPED_COLUMNS)
-    sent = (
-        "SELECT * REPLACE (CASE WHEN is_onder_detectie THEN 0 ELSE pm25_ug_m3 END AS pm25_ug_m3)"
-        f" FROM (SELECT {columns} FROM m)"
-    )
-    kept = select(_of_month(step.read(MEASUREMENTS), month), "m", sent)
-    kept.union(_of_month(select(cleaning.kept(again), "m", sent), month)).create(ALL)
+    # No more than rides and passages are made of, since each column is sorted along.
+    sent = """
+        SELECT apparaat, bron_id, opgenomen_op, breedtegraad, lengtegraad, nauwkeurigheid_m,
+            CASE WHEN is_onder_detectie THEN 0 ELSE pm25_ug_m3 END AS pm25_ug_m3,
+            is_onder_detectie, luchtvochtigheid_pct, acc_max
+        FROM m
+    """
+    select(_of_month(step.read(MEASUREMENTS), month), "m", sent).create(ALL)
+    if count(place):
+        again = cleaning.judge(step.con, step.read(RAW).join(place, "bestand, rij", how="semi"), rules)
+        select(_of_month(cleaning.kept(again), month), "m", sent).insert_into(ALL)
 
 
-def _kept(cap: float, drops: bool) -> str:
-    """Condition of the measurements that a variant keeps."""
+def _kept(selection: Selection) -> str:
+    """Condition of the measurements of a selection."""
+    cap, drops = selection
     return f"pm25_ug_m3 <= {cap}" + (" AND NOT is_onder_detectie" if drops else "")
 
 
-def _passages(
-    con: duckdb.DuckDBPyConnection,
-    kind: tuple[float, bool],
-    base: tuple[float, bool],
-    usual_gap: float,
-    gaps: Iterable[float],
-    made: Mapping[tuple[float, bool, float], str],
-) -> dict[float, str]:
-    """Tables of the passages of one selection of measurements, by gap.
+def _series(con: duckdb.DuckDBPyConnection, selections: Iterable[Selection]) -> dict[Selection, int]:
+    """Table `SEGMENTS` of the series of each device, and the number of each selection.
 
-    Devices whose measurements are those of the base selection keep its passages; rides that are the same
-    under another gap keep those of the usual one.
+    A device has a series as the first selection, `BASE`, keeps its measurements, and another for each
+    selection that keeps others of them (`APART`). A selection that keeps the same of all devices, as most
+    do in most months, has the number of the base. `SERIES` tells which series is whose.
     """
     from koploper_pipelines.methods.snuffelfiets import rides
 
-    name = f"{OWN}{len({m[:2] for m in made})}"
-    rows = con.sql(f"SELECT * FROM {ALL} WHERE {_kept(*kind)}")
-    if kind != base:
-        con.sql(f"""
-            CREATE TEMP TABLE {name}_anders AS
-            SELECT DISTINCT apparaat FROM {ALL} WHERE ({_kept(*kind)}) <> ({_kept(*base)})
-        """)
-        if not count(con.table(f"{name}_anders")):
-            # Nobody measured what the two selections judge differently, as in most months.
-            return {gap: made[*base, gap] for gap in gaps}
-        rows = rows.join(con.table(f"{name}_anders"), "apparaat", how="semi")
-    rides.segments(con, rows, rides.RideRules()).create(f"{name}_segmenten")
-    found: dict[float, str] = {}
-    for gap in sorted(gaps, key=lambda g: g != usual_gap):
-        table = f"{name}_{len(found)}"
-        rules = rides.RideRules(max_gap_min=gap)
-        rides.rides_of_segments(con, con.table(f"{name}_segmenten"), rules).create(f"{table}_ritten")
-        parts = [_new_passages(con, name, table, f"{name}_0" if found else None)]
-        if kind != base:
-            parts.append(f"SELECT * FROM {made[*base, gap]} ANTI JOIN {name}_anders USING (apparaat)")
-        con.sql(f"CREATE TEMP TABLE {table}_passages AS {' UNION ALL '.join(parts)}")
-        found[gap] = f"{table}_passages"
-    return found
+    numbers = {s: n for n, s in enumerate(dict.fromkeys(selections), start=BASE)}
+    (base, *_) = numbers
+    apart = " UNION ALL ".join(
+        f"SELECT apparaat, opgenomen_op, {n} AS selectie FROM {ALL} WHERE ({_kept(s)}) <> ({_kept(base)})"
+        for s, n in numbers.items()
+    )
+    con.sql(f"CREATE TEMP TABLE {APART} AS {apart}")
+    con.sql(f"""
+        CREATE TEMP TABLE {SERIES} AS
+        SELECT row_number() OVER (ORDER BY selectie, apparaat) AS reeks,
+            dense_rank() OVER (ORDER BY apparaat) AS apparaat_nr, *
+        FROM (
+            SELECT DISTINCT apparaat, {BASE} AS selectie FROM {ALL}
+            UNION ALL
+            SELECT DISTINCT apparaat, selectie FROM {APART}
+        )
+    """)
+    kept = " ".join(f"WHEN {n} THEN {_kept(s)}" for s, n in numbers.items())
+    # Numbers in the place of devices: sorting by a long text is slow.
+    measured = con.sql(f"""
+        SELECT reeks AS apparaat, m.* EXCLUDE (apparaat)
+        FROM {ALL} AS m JOIN {SERIES} USING (apparaat)
+        WHERE CASE selectie {kept} END
+    """)
+    rides.segments(con, measured, rides.RideRules()).create(SEGMENTS)
+    own = {n for (n,) in con.table(SERIES).project("selectie").distinct().fetchall()}
+    return {s: n if n in own else BASE for s, n in numbers.items()}
 
 
-def _new_passages(con: duckdb.DuckDBPyConnection, name: str, table: str, usual: str | None) -> str:
-    """SQL of the passages of a table of rides; of rides that the usual gap gives too, those made already."""
+def _rides(con: duckdb.DuckDBPyConnection, parts: Mapping[tuple[int, float], int]) -> None:
+    """Tables `RODE`, every ride of any version, and `PARTS`: the rides of each selection and gap.
+
+    Rides of two gaps that are the same have one number, `rit`.
+    """
+    from koploper_pipelines.methods.snuffelfiets import rides
+
+    gaps = sorted({gap for _, gap in parts})
+    _stretches(con, gaps[0]).create(STRETCHES)
+    made = [
+        rides.rides_of_segments(con, con.table(STRETCHES), rides.RideRules(max_gap_min=gap)).project(
+            f"{gap}::DOUBLE AS pauze_min, apparaat AS reeks, meetdag, start_op, einde_op"
+        )
+        for gap in gaps
+    ]
+    reduce(lambda one, other: one.union(other), made).create(f"{OWN}ritten_per_pauze")
+    wanted = ", ".join(f"({part}, {selection}, {gap}::DOUBLE)" for (selection, gap), part in parts.items())
+    con.sql(f"""
+        CREATE TEMP TABLE {PARTS} AS
+        WITH genummerd AS (
+            SELECT *, dense_rank() OVER (ORDER BY reeks, start_op, einde_op) AS rit
+            FROM {OWN}ritten_per_pauze
+        ),
+        -- A device without a series of its own in a selection has there that of the base.
+        reeksen AS (
+            SELECT deel, pauze_min, apparaat_nr, arg_max(reeks, s.selectie) AS reeks
+            FROM (VALUES {wanted}) AS d(deel, selectie, pauze_min)
+                JOIN {SERIES} AS s ON s.selectie IN ({BASE}, d.selectie)
+            GROUP BY deel, pauze_min, apparaat_nr
+        )
+        SELECT deel, apparaat_nr, genummerd.*
+        FROM reeksen JOIN genummerd USING (reeks, pauze_min)
+    """)
+    con.sql(f"""
+        CREATE TEMP TABLE {RODE} AS
+        SELECT DISTINCT rit, reeks, selectie, apparaat, meetdag, start_op, einde_op
+        FROM {PARTS} JOIN {SERIES} USING (reeks)
+    """)
+
+
+def _stretches(con: duckdb.DuckDBPyConnection, gap_min: float) -> duckdb.DuckDBPyRelation:
+    """Riding without a rest longer than the shortest gap, as segments: all rides are made of those."""
+    return con.sql(f"""
+        WITH begonnen AS (
+            SELECT apparaat, opgenomen_op AS begin_op, lead(opgenomen_op, 1, 'infinity') OVER (
+                PARTITION BY apparaat ORDER BY opgenomen_op
+            ) AS volgend_begin_op
+            FROM (
+                SELECT apparaat, opgenomen_op, epoch_us(vorige_op) - epoch_us(lag(opgenomen_op) OVER (
+                    PARTITION BY apparaat ORDER BY opgenomen_op
+                )) <= {round(gap_min * 60e6)} AS is_vervolg
+                FROM {SEGMENTS}
+                WHERE is_rijdend
+            )
+            WHERE is_vervolg IS NOT TRUE
+        )
+        SELECT apparaat, min(bron_id) AS bron_id, min(vorige_op) AS vorige_op,
+            max(opgenomen_op) AS opgenomen_op, true AS is_rijdend,
+            {_exact_sum("afstand_m")} AS afstand_m, {_exact_sum("tussentijd_s")} AS tussentijd_s
+        FROM {SEGMENTS} JOIN begonnen USING (apparaat)
+        WHERE is_rijdend AND opgenomen_op >= begin_op AND opgenomen_op < volgend_begin_op
+        GROUP BY apparaat, begin_op
+    """)
+
+
+def _exact_sum(expression: str) -> str:
+    """SQL of a sum of fixed point numbers: those of floating point depend on the order of threads."""
+    return f"CAST(sum(CAST({expression} AS DECIMAL(18, 6))) AS DOUBLE)"
+
+
+def _passages(step: Step, choice: SnuffelfietsSettings) -> None:
+    """Table `PASSED`: the passages of every ride, with a zero as it was sent.
+
+    Of rides that the chain has too, of the same measurements, its own; others are made by the same methods.
+    """
+    con = step.con
+    known = f"""
+        SELECT rit, rit_id FROM r JOIN {RODE} USING (apparaat, start_op, einde_op)
+        WHERE rit NOT IN (
+            SELECT rit FROM {RODE} JOIN {APART} USING (apparaat, selectie)
+            WHERE opgenomen_op BETWEEN start_op AND einde_op
+        )
+    """
+    select(step.read(RIDES), "r", known).create(f"{OWN}bekend")
+    columns = (
+        "cel_100m, uur, aantal_metingen, {som} AS pm25_som_ug_m3, aantal_onder_detectie,"
+        " luchtvochtigheid_gemiddelde_pct"
+    )
+    sent = f"pm25_som_ug_m3 - {_lift(choice.nul_pm)} * aantal_onder_detectie"
+    made = select(
+        step.read(PASSAGES),
+        "p",
+        f"SELECT rit, {columns.format(som=sent)} FROM p JOIN {OWN}bekend USING (rit_id)",
+    )
+    fresh = con.sql(f"SELECT * FROM {RODE} ANTI JOIN {OWN}bekend USING (rit)")
+    fresh.create(f"{OWN}verse_ritten")
+    for (selection,) in con.table(f"{OWN}verse_ritten").project("selectie").distinct().fetchall():
+        own = _fresh_passages(con, selection)
+        made = made.union(own.project(f"rit_id AS rit, {columns.format(som='pm25_som_ug_m3')}"))
+    place = f"SELECT rit, meetdag, apparaat_nr AS apparaat FROM {RODE} JOIN {SERIES} USING (reeks)"
+    select(made, "p", f"SELECT * FROM p JOIN ({place}) USING (rit)").create(PASSED)
+
+
+def _fresh_passages(con: duckdb.DuckDBPyConnection, selection: int) -> duckdb.DuckDBPyRelation:
+    """Passages of the rides of one selection that the chain has not."""
     from koploper_pipelines.methods.snuffelfiets import passages as method
 
-    fresh = f"SELECT * FROM {table}_ritten"
-    if usual is not None:
-        fresh += f" ANTI JOIN {usual}_ritten USING (rit_id, einde_op)"
-    con.sql(f"CREATE TEMP TABLE {table}_nieuw AS {fresh}")
-    segments = con.sql(f"SELECT * FROM {name}_segmenten SEMI JOIN {table}_nieuw USING (apparaat)")
-    riding = method.ride_rows(con, segments, con.table(f"{table}_nieuw"), method.ZoneRules())
-    method.passages(con, riding).create(f"{table}_verse_passages")
-    made = f"(SELECT * FROM {table}_verse_passages)"
-    if usual is None:
-        return made
-    same = f"SELECT rit_id FROM {table}_ritten SEMI JOIN {usual}_ritten USING (rit_id, einde_op)"
-    return f"{made} UNION ALL (SELECT * FROM {usual}_verse_passages SEMI JOIN ({same}) USING (rit_id))"
+    rode = con.sql(f"""
+        SELECT rit AS rit_id, reeks, apparaat, meetdag, start_op, einde_op
+        FROM {OWN}verse_ritten WHERE selectie = {selection}
+    """)
+    # By their own names again: the privacy zones follow from them. As a table, or DuckDB joins rides first.
+    segments = f"{OWN}verse_segmenten_{selection}"
+    con.sql(f"""
+        CREATE TEMP TABLE {segments} AS
+        SELECT s.* REPLACE (v.apparaat AS apparaat)
+        FROM {SEGMENTS} AS s
+            JOIN (SELECT DISTINCT reeks, apparaat FROM {OWN}verse_ritten WHERE selectie = {selection}) AS v
+            ON s.apparaat = v.reeks
+    """)
+    return method.passages(con, method.ride_rows(con, con.table(segments), rode, method.ZoneRules()))
 
 
-def _parts(
-    step: Step,
-    choice: SnuffelfietsSettings,
-    usual_gap: float,
-    keys: Iterable[tuple[float, float, str]],
-    made: Mapping[tuple[float, bool, float], str],
-) -> dict[tuple[float, float, str], _Part]:
-    """Sums and calibration of each way of making passages. The calibration follows from the usual gap."""
+def _lift(zero: str) -> int:
+    """What a measurement below detection counts for, in µg/m³."""
+    return 1 if zero == "een" else 0
+
+
+def _sums(step: Step, areas: pd.DataFrame, versions: Mapping[tuple[int, int], int]) -> pd.DataFrame:
+    """Sums of each version by municipality, device and day; the number of the version is `maand`.
+
+    Passages are summed by ride first, since versions share rides.
+    """
     from koploper_pipelines.methods.snuffelfiets import background
 
     con = step.con
-    reference = step.read(REFERENCE)
     hours = f"{OWN}uren"
-    background.hours(con, in_province(step, reference), step.read(WEATHER)).create(hours)
-    union = " UNION ".join(f"SELECT cel_100m FROM {table}" for table in made.values())
-    areas = areas_ridden(step, con.sql(union))
+    background.hours(con, in_province(step, step.read(REFERENCE)), step.read(WEATHER)).create(hours)
     con.register("gebieden_in_beeld", areas[areas["gebied_code"].str.startswith("GM")])
-    places = stations(reference)
-    lines: dict[tuple[str, str], tuple[Any, pd.DataFrame, pd.DataFrame]] = {}
-    sums: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
-    parts: dict[tuple[str, str], _Part] = {}
-    found: dict[tuple[float, float, str], _Part] = {}
-    for cap, gap, zero in sorted(keys):
-        drops = zero == "weglaten"
-        usual, table = made[cap, drops, usual_gap], made[cap, drops, gap]
-        if (usual, zero) not in lines:
-            lines[usual, zero] = _calibration(step, choice, _lifted(con, usual, zero), places)
-        if table not in sums:
-            sums[table] = _sums(con, background.with_hours(con, con.table(table), con.table(hours)))
-        if (table, zero) not in parts:
-            own, below = sums[table]
-            raised = _raised(own, below) if zero == "een" else own
-            parts[table, zero] = _Part(raised, *lines[usual, zero])
-        found[cap, gap, zero] = parts[table, zero]
+    rows = background.with_hours(con, con.table(PASSED), con.table(hours))
+    inside = select(rows, "p", "SELECT * FROM p JOIN gebieden_in_beeld USING (cel_100m)")
+    inside.create_view("gebiedspassages", replace=True)
+    con.sql(sums_sql("gebied_code, rit")).create(SUMS)
+    con.sql(f"""
+        CREATE TEMP TABLE {OWN}onder_detectie AS
+        SELECT gebied_code, rit, sum(aantal_onder_detectie) AS onder,
+            coalesce(sum(aantal_onder_detectie) FILTER (
+                achtergrond_ug_m3 IS NOT NULL AND luchtvochtigheid_gemiddelde_pct IS NOT NULL
+            ), 0) AS onder_achtergrond
+        FROM gebiedspassages WHERE aantal_onder_detectie > 0 GROUP BY ALL
+    """)
+    wanted = ", ".join(f"({number}, {part}, {lift})" for (part, lift), number in versions.items())
+    found: pd.DataFrame = con.sql(f"""
+        SELECT versie AS maand, gebied_code, apparaat, meetdag,
+            sum(n)::BIGINT AS n, {_exact_sum("som + lift * coalesce(onder, 0)")} AS som,
+            sum(n_achtergrond)::BIGINT AS n_achtergrond,
+            {_exact_sum("pm25_som + lift * coalesce(onder_achtergrond, 0)")} AS pm25_som,
+            {_exact_sum("rv_som")} AS rv_som, {_exact_sum("achtergrond_som")} AS achtergrond_som
+        FROM (VALUES {wanted}) AS v(versie, deel, lift)
+            JOIN (SELECT deel, rit FROM {PARTS}) USING (deel)
+            JOIN (SELECT * EXCLUDE (maand) FROM {SUMS}) USING (rit)
+            LEFT JOIN {OWN}onder_detectie USING (gebied_code, rit)
+        GROUP BY ALL
+        ORDER BY ALL
+    """).df()
     return found
 
 
-def _sums(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Sums of passages by municipality, device and day, and of the measurements below detection in them."""
-    inside = select(rows, "p", "SELECT * FROM p JOIN gebieden_in_beeld USING (cel_100m)")
-    inside.create_view("gebiedspassages", replace=True)
-    below = con.sql("""
-        SELECT strftime(meetdag, '%Y-%m') AS maand, gebied_code, apparaat, meetdag,
-            sum(aantal_onder_detectie)::DOUBLE AS onder,
-            coalesce(sum(aantal_onder_detectie) FILTER (
-                achtergrond_ug_m3 IS NOT NULL AND luchtvochtigheid_gemiddelde_pct IS NOT NULL
-            ), 0)::DOUBLE AS onder_achtergrond
-        FROM gebiedspassages WHERE aantal_onder_detectie > 0 GROUP BY ALL
-    """)
-    return con.sql(sums_sql("gebied_code")).df(), below.df()
-
-
-def _raised(sums: pd.DataFrame, below: pd.DataFrame) -> pd.DataFrame:
-    """Sums in which each measurement below detection counts as 1 µg/m³ instead of 0."""
-    joined = sums.merge(below, how="left", on=["maand", "gebied_code", "apparaat", "meetdag"])
-    lift, usable = joined["onder"].fillna(0), joined["onder_achtergrond"].fillna(0)
-    raised = joined.assign(som=joined["som"] + lift, pm25_som=joined["pm25_som"] + usable)
-    return raised.drop(columns=["onder", "onder_achtergrond"])
-
-
-def _lifted(con: duckdb.DuckDBPyConnection, table: str, zero: str) -> duckdb.DuckDBPyRelation:
-    """Passages in which each measurement below detection counts as 1 µg/m³, where that is the rule."""
-    lift = 1 if zero == "een" else 0
-    return con.sql(f"""
-        SELECT * REPLACE (
-            pm25_som_ug_m3 + {lift} * aantal_onder_detectie AS pm25_som_ug_m3,
-            (pm25_som_ug_m3 + {lift} * aantal_onder_detectie) / aantal_metingen AS pm25_gemiddelde_ug_m3
-        )
-        FROM {table}
-    """)
-
-
-def _calibration(
-    step: Step, choice: SnuffelfietsSettings, passages: duckdb.DuckDBPyRelation, places: pd.DataFrame
-) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
-    """Lines, pairs and compared devices of a month."""
+def _calibrations(
+    step: Step,
+    choice: SnuffelfietsSettings,
+    month: str,
+    areas: pd.DataFrame,
+    asked: Iterable[tuple[int, int]],
+) -> dict[tuple[int, int], _Calibration]:
+    """The calibration that follows from the rides of a part and the value of a zero, for each asked."""
     from koploper_pipelines.methods.snuffelfiets import calibration, roads
 
+    con = step.con
+    reference = step.read(REFERENCE)
+    places = stations(reference)
     rules = calibration_rules(choice)
-    listed = roads.of_list(step.read(ROADS).df())
-    rows = (
-        passages.project("rit_id, cel_100m, uur, aantal_metingen, pm25_gemiddelde_ug_m3")
-        .order("rit_id, uur, cel_100m")
-        .df()
-    )
-    cells = listed if len(listed) else roads.traffic_like(rows)
-    month = passages.aggregate("max(strftime(meetdag, '%Y-%m'))").fetchall()[0][0]
     near = calibration.Nearness(choice.ijking_straal_achtergrond_m, choice.ijking_straal_verkeer_m)
-    found = (
-        calibration.pairs(
-            step.con, passages, step.read(REFERENCE), places, cells.assign(maand=month or ""), near
+    names = con.sql(f"SELECT apparaat FROM {SERIES} WHERE selectie = {BASE} ORDER BY apparaat_nr").df()
+    listed = roads.of_list(step.read(ROADS).df())
+    rode = {} if len(listed) else {part: _cells_of_rides(con, part, areas) for part, _ in asked}
+    found: dict[tuple[int, int], _Calibration] = {}
+    for part, lift in asked:
+        passages = con.sql(f"""
+            SELECT * REPLACE (pm25_som_ug_m3 + {lift} * aantal_onder_detectie AS pm25_som_ug_m3)
+            FROM {PASSED} SEMI JOIN (FROM {PARTS} WHERE deel = {part}) USING (rit)
+        """)
+        cells = listed if len(listed) else _traffic_like(rode[part], lift)
+        pairs = (
+            calibration.pairs(con, passages, reference, places, cells.assign(maand=month), near)
+            .order("maand, apparaat, station, uur")
+            .df()
         )
-        .order("maand, apparaat, station, uur")
-        .df()
+        named = pairs.assign(apparaat=names["apparaat"].to_numpy()[pairs["apparaat"] - 1])
+        line = calibration.lines(named, rules).get(month)
+        found[part, lift] = _Calibration(line, pairs, calibration.compared_devices(pairs, rules))
+    return found
+
+
+def _cells_of_rides(con: duckdb.DuckDBPyConnection, part: int, areas: pd.DataFrame) -> pd.DataFrame:
+    """The passages of a part in a fixed order, with categories for the texts of cells."""
+    import pandas as pd
+
+    con.register("cellen_in_beeld", areas[["cel_100m"]].assign(cel=areas.index))
+    found: pd.DataFrame = con.sql(f"""
+        SELECT rit AS rit_id, cel, aantal_metingen, pm25_som_ug_m3, aantal_onder_detectie
+        FROM {PASSED} JOIN cellen_in_beeld USING (cel_100m)
+        SEMI JOIN (FROM {PARTS} WHERE deel = {part}) USING (rit)
+        ORDER BY rit, uur, cel
+    """).df()
+    return found.assign(
+        cel_100m=pd.Categorical.from_codes(found.pop("cel").to_numpy(), pd.Index(areas["cel_100m"]))
     )
-    return calibration.lines(found, rules), found, calibration.compared_devices(found, rules)
+
+
+def _traffic_like(rode: pd.DataFrame, lift: int) -> pd.DataFrame:
+    """Busy and quiet cells by the measurements."""
+    from koploper_pipelines.methods.snuffelfiets import roads
+
+    total = rode["pm25_som_ug_m3"] + lift * rode["aantal_onder_detectie"]
+    found = roads.traffic_like(rode.assign(pm25_gemiddelde_ug_m3=total / rode["aantal_metingen"]))
+    return found.astype({"cel_100m": "str"})

@@ -123,7 +123,8 @@ def pairs(
                 CAST(sum(CAST(luchtvochtigheid_gemiddelde_pct * aantal_metingen AS DECIMAL(18, 6))) AS DOUBLE)
                     / nullif(sum(aantal_metingen) FILTER (luchtvochtigheid_gemiddelde_pct IS NOT NULL), 0)
                     AS luchtvochtigheid_pct
-            FROM __passages AS p JOIN dichtbij AS d
+            -- Most passages are near no station: those go before anything is computed of them.
+            FROM (SELECT * FROM __passages SEMI JOIN dichtbij USING (cel_100m)) AS p JOIN dichtbij AS d
                 ON d.maand = strftime(p.meetdag, '%Y-%m') AND d.cel_100m = p.cel_100m
             GROUP BY ALL
         )

@@ -12,6 +12,7 @@ that a device shows in both places is not counted twice.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ COLUMNS = (*FIGURES, STATUS, "aantal_apparaten_geijkt", "metingen_geijkt", "groo
 def over_background(
     sums: pd.DataFrame,
     groups: Sequence[str],
-    lines: Mapping[str, Line],
+    lines: Mapping[Any, Line],
     found: pd.DataFrame,
     compared: pd.DataFrame,
     *,
@@ -46,7 +47,7 @@ def over_background(
             ``meetdag``, and over the measurements with a background and a humidity ``n_achtergrond``,
             ``pm25_som``, ``rv_som`` and ``achtergrond_som``.
         groups: columns that name a group.
-        lines: the calibration of each month that has one.
+        lines: the calibration of each month that has one, by what ``maand`` calls it.
         found: the pairs at stations (`calibration.pairs`).
         compared: ``maand`` and ``apparaat`` of the calibrated devices.
         min_devices: devices behind an interval.
@@ -99,11 +100,12 @@ def over_background(
     return joined
 
 
-def at_stations(found: pd.DataFrame, lines: Mapping[str, Line]) -> pd.DataFrame:
+def at_stations(found: pd.DataFrame, lines: Mapping[Any, Line]) -> pd.DataFrame:
     """Difference with the station of each pair on the stations' scale, a row a month, device and day."""
     parts = []
     for month, line in lines.items():
         rows = found[(found["maand"] == month) & found["luchtvochtigheid_pct"].notna()]
         scaled = line.scaled(rows["pm25_ug_m3"].to_numpy(float), rows["luchtvochtigheid_pct"].to_numpy(float))
         parts.append(rows[["maand", "apparaat", "meetdag"]].assign(n=1, som=scaled - rows["station_ug_m3"]))
-    return pd.concat(parts).groupby(["maand", "apparaat", "meetdag"]).sum().reset_index()
+    summed: pd.DataFrame = pd.concat(parts).groupby(["maand", "apparaat", "meetdag"]).sum().reset_index()
+    return summed
