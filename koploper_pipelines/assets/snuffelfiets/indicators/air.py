@@ -15,7 +15,7 @@ from koploper_pipelines.assets.snuffelfiets.indicators import (
     ROADS,
     WEATHER,
 )
-from koploper_pipelines.assets.snuffelfiets.indicators.passages import in_province, total
+from koploper_pipelines.assets.snuffelfiets.indicators.passages import coded, in_province, total
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
 from koploper_pipelines.relations import select
@@ -175,15 +175,7 @@ def pm25_contrast(step: Step) -> Offered:
 
     from koploper_pipelines.methods.snuffelfiets import contrast, roads
 
-    passages = step.read(PASSAGES)
-    rows = (
-        passages.project(
-            "strftime(meetdag, '%Y-%m') AS maand, meetdag, rit_id, apparaat, epoch_us(uur) AS uur, cel_100m,"
-            " aantal_metingen, pm25_gemiddelde_ug_m3"
-        )
-        .order("rit_id, uur, cel_100m")
-        .df()
-    )
+    rows = coded(step, step.read(PASSAGES))
     listed = roads.of_list(step.read(ROADS).df())
     found = [
         (contrast.within_rides(month, listed) if len(listed) else contrast.crossed(month)).assign(maand=name)
@@ -195,14 +187,9 @@ def pm25_contrast(step: Step) -> Offered:
         "metingen_in_passages": int(rows["aantal_metingen"].sum()),
         "ritten": rows["rit_id"].nunique(),
     }
-    return Offered(_days(renamed), controls=controls)
-
-
-def _days(rows: pd.DataFrame) -> pd.DataFrame:
-    """Days as dates, which pandas holds as moments."""
-    import pandas as pd
-
-    return rows.assign(meetdag=pd.to_datetime(rows["meetdag"]).dt.date)
+    texts = renamed.astype({"rit_id": "str", "apparaat": "str"})
+    # Days as dates, which pandas holds as moments.
+    return Offered(texts.assign(meetdag=pd.to_datetime(texts["meetdag"]).dt.date), controls=controls)
 
 
 def _cells_ridden(passages: duckdb.DuckDBPyRelation) -> pd.DataFrame:
