@@ -15,7 +15,7 @@ from koploper_pipelines.assets.snuffelfiets.indicators import (
 )
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.relations import count, select, value
+from koploper_pipelines.relations import code_of, count, select, value
 from koploper_pipelines.resources.reference import municipality_squares
 
 if TYPE_CHECKING:
@@ -65,16 +65,15 @@ def coded(step: Step, passages: duckdb.DuckDBPyRelation) -> pd.DataFrame:
     Texts are categories: pandas counts and groups by numbers, and hundreds of thousands of texts take longer
     to hand over than the rest takes together. The order of the rows says nothing.
     """
-    passages.create_view("gecodeerde_passages")
-    texts = {c: c for c in ("rit_id", "apparaat", "cel_100m")} | {"maand": "strftime(meetdag, '%Y-%m')"}
-    for name, text in texts.items():
-        found = f"SELECT DISTINCT {text} AS x FROM gecodeerde_passages ORDER BY x"
-        step.con.sql(f"CREATE TYPE {name}_code AS ENUM ({found})")
-    codes = ", ".join(f"CAST({text} AS {name}_code) AS {name}" for name, text in texts.items())
-    rows: pd.DataFrame = step.con.sql(
-        f"SELECT {codes}, meetdag, epoch_us(uur) AS uur, aantal_metingen, pm25_gemiddelde_ug_m3"
-        " FROM gecodeerde_passages"
-    ).df()
+    passages.create_view("alle_passages")
+    months = step.con.sql("SELECT strftime(meetdag, '%Y-%m') AS maand FROM alle_passages")
+    texts = {c: code_of(step.con, passages, c) for c in ("rit_id", "apparaat", "cel_100m")}
+    rows: pd.DataFrame = step.con.sql(f"""
+        SELECT CAST(strftime(meetdag, '%Y-%m') AS {code_of(step.con, months, "maand")}) AS maand, meetdag,
+            {", ".join(f"CAST({c} AS {code}) AS {c}" for c, code in texts.items())},
+            epoch_us(uur) AS uur, aantal_metingen, pm25_gemiddelde_ug_m3
+        FROM alle_passages
+    """).df()
     return rows
 
 
