@@ -151,7 +151,8 @@ def reach(step: Step) -> pd.DataFrame:
         "station, maand",
     ).df()
     inside = last[last["station"].isin(stations(reference)["station"])]
-    return inside.groupby("maand", as_index=False)["laatste_referentie_uur"].max()
+    latest: pd.DataFrame = inside.groupby("maand", as_index=False)["laatste_referentie_uur"].max()
+    return latest
 
 
 def _classes_of_hours(rows: str) -> str:
