@@ -1,4 +1,4 @@
-"""Two small things that DuckDB's relations lack: a query that surely gives rows, and a single value.
+"""Small things that DuckDB's relations lack: a query that surely gives rows, a single value, texts as codes.
 
 Here belongs nothing that knows a table, a rule or an experiment.
 """
@@ -28,3 +28,13 @@ def value(rows: duckdb.DuckDBPyRelation) -> Any:
 def count(rows: duckdb.DuckDBPyRelation) -> int:
     """The number of rows of a relation."""
     return int(value(rows.count("*")))
+
+
+def code_of(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, text: str) -> str:
+    """Make the ENUM `<text>_code` of the texts of a column, in their order, and return its name.
+
+    Sorting, joining and handing over long texts is slow; an ENUM is a number that still is its text.
+    """
+    __rows = rows
+    con.sql(f"CREATE TYPE {text}_code AS ENUM (SELECT DISTINCT {text} FROM __rows ORDER BY {text})")
+    return f"{text}_code"

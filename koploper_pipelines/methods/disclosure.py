@@ -193,14 +193,15 @@ def violations(
         total for a group, missing for a column); empty when the table may be published.
     """
     found: list[tuple[str, str, object]] = []
+    participants, share = frame[PARTICIPANTS], frame[LARGEST_SHARE]
+    few = (participants.isna() | (participants < rules.min_participants)).astype(bool)
+    dominated = (share.isna() | (share > rules.max_share)).astype(bool)
     for figure, status in figures.items():
-        shown = frame[frame[figure].notna()]
-        few = shown[PARTICIPANTS].isna() | (shown[PARTICIPANTS] < rules.min_participants)
-        found += [("te_weinig_deelnemers", figure, row) for row in shown.index[few.astype(bool)]]
-        dominated = shown[LARGEST_SHARE].isna() | (shown[LARGEST_SHARE] > rules.max_share)
-        found += [("dominantie", figure, row) for row in shown.index[dominated.astype(bool)]]
-        contradicted = shown[status] == SUPPRESSED
-        found += [("onderdrukt_maar_zichtbaar", figure, row) for row in shown.index[contradicted]]
+        shown = frame[figure].notna()
+        found += [("te_weinig_deelnemers", figure, row) for row in frame.index[shown & few]]
+        found += [("dominantie", figure, row) for row in frame.index[shown & dominated]]
+        contradicted = shown & (frame[status] == SUPPRESSED)
+        found += [("onderdrukt_maar_zichtbaar", figure, row) for row in frame.index[contradicted]]
         if adds_up is not None:
             found += _derivable(frame, rules, figure, status, adds_up)
     for column in frame.columns:
@@ -228,13 +229,16 @@ def _derivable(
     frame: pd.DataFrame, rules: DisclosureRules, figure: str, status: str, adds_up: AddsUp
 ) -> list[tuple[str, str, object]]:
     """Groups whose total gives a hidden part away, seen from the published side."""
-    total = frame[(frame[adds_up.part] == adds_up.total) & frame[figure].notna()]
-    part = frame[frame[adds_up.part] != adds_up.total]
-    concealed = part[(part[status] == SUPPRESSED) & part[figure].isna()]
     keys = list(adds_up.groups)
+    is_total, is_shown = frame[adds_up.part] == adds_up.total, frame[figure].notna()
+    is_concealed = ~is_total & ~is_shown & (frame[status] == SUPPRESSED)
+    if not is_concealed.any():
+        return []
+    total, part = frame.loc[is_total & is_shown, keys], frame.loc[~is_total, keys]
+    concealed = frame.loc[is_concealed, [*keys, PARTICIPANTS]]
     per_group = concealed.groupby(keys, dropna=False)[PARTICIPANTS].agg(["size", "max"])
     per_group["parts"] = part.groupby(keys, dropna=False).size()
-    seen = total[keys].join(per_group, on=keys, how="inner")
+    seen = total.join(per_group, on=keys, how="inner")
     alone = seen.index[seen["size"] == 1]
     # With every part hidden the difference is the total, which is judged as a cell of its own.
     several = (seen["size"] > 1) & (seen["size"] < seen["parts"])

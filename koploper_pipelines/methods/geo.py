@@ -10,6 +10,7 @@ EPSG:28992 for RD New.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
@@ -32,7 +33,7 @@ OUTSIDE_PROVINCE = "buiten provincie"
 MAX_DISTANCE_M = 15_000.0
 
 _HECTOMETRE_M = 100
-_CODE_PATTERN = r"^E(\d{4})N(\d{4})$"
+_CODE = re.compile(r"E(\d{4})N(\d{4})", re.ASCII)
 
 
 def wgs84_to_rd(lengtegraad: npt.ArrayLike, breedtegraad: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -205,11 +206,12 @@ def municipality_within(x: npt.ArrayLike, y: npt.ArrayLike, boundaries: Mapping[
 def _corner(codes: Sequence[str] | pd.Series | Texts) -> tuple[Floats, Floats]:
     """South-west corners in metres of square codes."""
     place, distinct = pd.factorize(np.asarray(codes, dtype=object))
-    parts = pd.Series(distinct, dtype="str").str.extract(_CODE_PATTERN)
-    malformed = parts.isna().any(axis=1).to_numpy(bool)
-    if malformed.any() or (place < 0).any():
-        raise ValueError(f"not a CBS square code: {list(distinct[malformed][:3]) or 'missing'}")
-    corners = parts.to_numpy(np.float64)[place] * _HECTOMETRE_M
+    parts = [_CODE.fullmatch(str(code)) for code in distinct]
+    malformed = [code for code, found in zip(distinct, parts, strict=True) if found is None]
+    if malformed or (place < 0).any():
+        raise ValueError(f"not a CBS square code: {malformed[:3] or 'missing'}")
+    numbers = [found.groups() for found in parts if found is not None]
+    corners = np.array(numbers, dtype=np.float64).reshape(-1, 2)[place] * _HECTOMETRE_M
     return corners[:, 0], corners[:, 1]
 
 

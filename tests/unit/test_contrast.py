@@ -201,6 +201,16 @@ class TestTrafficLike:
             assert not set(mine["apparaat"]) & set(other["apparaat"])
             assert not set(contrast.week_of(mine["meetdag"])) & set(contrast.week_of(other["meetdag"]))
 
+    def test_neither_the_order_of_rows_nor_codes_for_texts_make_a_difference(self) -> None:
+        passages = months(STRATA["many clusters"], seed=9)
+        expected = contrast.crossed(passages)
+        shuffled = passages.sample(frac=1, random_state=1)
+        coded = shuffled.astype({"rit_id": "category", "cel_100m": "category"})
+        assert len(expected) > 100
+        pd.testing.assert_frame_equal(contrast.crossed(shuffled), expected, check_exact=True)
+        found = contrast.crossed(coded).astype({"rit_id": expected["rit_id"].dtype})
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
     def test_one_week_or_one_device_gives_nothing(self) -> None:
         passages = months(Stratum(6, 30), seed=8)
         one_week = passages[passages["meetdag"] < FIRST_DAY + pd.Timedelta(days=5)]

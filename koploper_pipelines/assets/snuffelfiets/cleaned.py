@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.relations import count, value
+from koploper_pipelines.relations import code_of, count, value
 
 if TYPE_CHECKING:
     import duckdb
@@ -68,8 +68,13 @@ def ritten(step: Step) -> Offered:
     from koploper_pipelines.methods.snuffelfiets import rides
 
     measurements = step.read("snuffelfiets/cleaned/metingen")
-    made = rides.rides(step.con, measurements, ride_rules(step.settings(SnuffelfietsSettings)))
-    return Offered(made, controls={"metingen_in_invoer": count(measurements)})
+    device = code_of(step.con, measurements, "apparaat")
+    coded = measurements.project(f"* REPLACE (CAST(apparaat AS {device}) AS apparaat)")
+    made = rides.rides(step.con, coded, ride_rules(step.settings(SnuffelfietsSettings)))
+    return Offered(
+        made.project("* REPLACE (apparaat::VARCHAR AS apparaat)"),
+        controls={"metingen_in_invoer": count(measurements)},
+    )
 
 
 @gated_table(

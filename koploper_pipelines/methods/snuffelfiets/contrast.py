@@ -40,31 +40,36 @@ def within_rides(passages: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     differences is then the least squares estimate of the contrast with an effect for each ride and hour.
 
     Args:
-        passages: ``rit_id``, ``uur`` (of any type), ``apparaat``, ``meetdag``, ``cel_100m``,
-            ``aantal_metingen``, ``pm25_gemiddelde_ug_m3``.
+        passages: ``rit_id``, ``uur`` (of any type), ``apparaat``, ``meetdag``, ``cel_100m`` (texts or
+            categories), ``aantal_metingen``, ``pm25_gemiddelde_ug_m3``.
         cells: ``cel_100m`` and ``soort`` (`roads.BUSY`, `roads.QUIET`, others are left out).
 
     Returns:
         One row a ride with both kinds: ``rit_id``, ``apparaat``, ``meetdag``, ``n`` (weight), ``som`` (weight
         times difference in µg/m³), ``metingen_druk`` and ``metingen_rustig``; sorted by ride.
     """
-    kinds = cells[cells["soort"].isin([roads.BUSY, roads.QUIET])]
-    known = passages.merge(kinds, on="cel_100m")
-    busy = (known["soort"] == roads.BUSY).to_numpy()
-    stretch = ["rit_id", "uur", "apparaat", "meetdag"]
-    weighed = known.assign(
-        b=known["aantal_metingen"].where(busy, 0),
-        q=known["aantal_metingen"].where(~busy, 0),
-        som=known["aantal_metingen"] * known["pm25_gemiddelde_ug_m3"],
+    kind = passages["cel_100m"].map(cells.set_index("cel_100m")["soort"])
+    is_known = kind.isin([roads.BUSY, roads.QUIET]).to_numpy()
+    known, busy = passages[is_known], (kind == roads.BUSY).to_numpy()[is_known]
+    ride, _ = pd.factorize(known["rit_id"], sort=True)
+    hour, hours = pd.factorize(known["uur"], sort=True)
+    stretch, names = pd.factorize(ride.astype(np.int64) * len(hours) + hour, sort=True)
+    measured = known["aantal_metingen"].to_numpy(float)
+    value = measured * known["pm25_gemiddelde_ug_m3"].to_numpy(float)
+    b, q, sum_b, sum_q = (
+        roads.summed(stretch, np.where(which, values, 0.0), len(names))
+        for values in (measured, value)
+        for which in (busy, ~busy)
     )
-    weighed = weighed.assign(som_b=weighed["som"].where(busy, 0), som_q=weighed["som"].where(~busy, 0))
-    sums = weighed.groupby(stretch, as_index=False)[["b", "q", "som_b", "som_q"]].sum()
-    both = sums[(sums["b"] > 0) & (sums["q"] > 0)]
-    weight = both["b"] * both["q"] / (both["b"] + both["q"])
-    difference = both["som_b"] / both["b"] - both["som_q"] / both["q"]
-    made = both.assign(n=weight, som=weight * difference, metingen_druk=both["b"], metingen_rustig=both["q"])
-    summed = made.groupby(["rit_id", "apparaat", "meetdag"], as_index=False)[list(COLUMNS[3:])].sum()
-    return summed.astype({"metingen_druk": "int64", "metingen_rustig": "int64"})
+    both = (b > 0) & (q > 0)
+    b, q = b[both], q[both]
+    weight = b * q / (b + q)
+    difference = sum_b[both] / b - sum_q[both] / q
+    made = pd.DataFrame({"n": weight, "som": weight * difference, "metingen_druk": b, "metingen_rustig": q})
+    per_ride = made.groupby(names[both] // len(hours)).sum()
+    rode = known[[*COLUMNS[:3]]].drop_duplicates("rit_id").sort_values("rit_id").iloc[per_ride.index]
+    found = pd.concat([rode.reset_index(drop=True), per_ride.reset_index(drop=True)], axis=1)
+    return found.astype({"metingen_druk": "int64", "metingen_rustig": "int64"})
 
 
 def crossed(passages: pd.DataFrame) -> pd.DataFrame:

@@ -27,31 +27,35 @@ def replicate_rides(
     `apparaat_b`, `meetdag` (of the first), `gedeelde_cellen`, `pm25_a_ug_m3` and `pm25_b_ug_m3` (means over
     the shared cells), `rmsd_ug_m3` and `correlatie` (over shared cells; NULL when one of them stands still).
     """
-    __passages, __ritten = passages, ritten
+    __passages = passages
+    # Numbers and hashes in the place of rides and of cells in an hour: joining by long texts is slow.
+    __nummers = ritten.project("*, row_number() OVER (ORDER BY rit_id) AS nr")
     # Sums of fixed point numbers: those of floating point depend on the order in which threads finish.
     return con.sql(f"""
-        WITH lengte AS (SELECT rit_id, count(*) AS cellen FROM __passages GROUP BY rit_id),
+        WITH genummerd AS (
+            SELECT nr, hash(cel_100m, uur) AS plaats, pm25_gemiddelde_ug_m3 AS v
+            FROM __passages JOIN __nummers USING (rit_id)
+        ),
+        lengte AS (SELECT nr, count(*) AS cellen FROM genummerd GROUP BY nr),
         gedeeld AS (
-            SELECT a.rit_id AS rit_a, b.rit_id AS rit_b, count(*) AS n,
+            SELECT a.nr AS nr_a, b.nr AS nr_b, count(*) AS n,
                 {_sum("a.v")} AS sa, {_sum("b.v")} AS sb,
                 {_sum("a.v * a.v")} AS saa, {_sum("b.v * b.v")} AS sbb, {_sum("a.v * b.v")} AS sab
-            FROM (SELECT *, pm25_gemiddelde_ug_m3 AS v FROM __passages) a
-            JOIN (SELECT *, pm25_gemiddelde_ug_m3 AS v FROM __passages) b
-                ON a.cel_100m = b.cel_100m AND a.uur = b.uur AND a.rit_id < b.rit_id
-                    AND a.apparaat <> b.apparaat
+            FROM genummerd a JOIN genummerd b ON a.plaats = b.plaats AND a.nr < b.nr
             GROUP BY ALL
             HAVING n >= {MIN_SHARED_CELLS}
         )
-        SELECT strftime(a.meetdag, '%Y-%m') AS maand, rit_a, rit_b, a.apparaat AS apparaat_a,
-            b.apparaat AS apparaat_b, a.meetdag, n AS gedeelde_cellen, sa / n AS pm25_a_ug_m3,
-            sb / n AS pm25_b_ug_m3,
+        SELECT strftime(a.meetdag, '%Y-%m') AS maand, a.rit_id AS rit_a, b.rit_id AS rit_b,
+            a.apparaat AS apparaat_a, b.apparaat AS apparaat_b, a.meetdag,
+            n AS gedeelde_cellen, sa / n AS pm25_a_ug_m3, sb / n AS pm25_b_ug_m3,
             sqrt(greatest(saa - 2 * sab + sbb, 0) / n) AS rmsd_ug_m3,
             greatest(-1, least(1, (n * sab - sa * sb) / nullif(
                 sqrt(greatest(n * saa - sa * sa, 0) * greatest(n * sbb - sb * sb, 0)), 0))) AS correlatie
         FROM gedeeld
-        JOIN __ritten a ON a.rit_id = rit_a JOIN __ritten b ON b.rit_id = rit_b
-        JOIN lengte la ON la.rit_id = rit_a JOIN lengte lb ON lb.rit_id = rit_b
-        WHERE n >= {MIN_SHARED} * least(la.cellen, lb.cellen)
+        JOIN __nummers a ON a.nr = nr_a JOIN __nummers b ON b.nr = nr_b
+        JOIN lengte la ON la.nr = nr_a JOIN lengte lb ON lb.nr = nr_b
+        WHERE a.apparaat <> b.apparaat
+            AND n >= {MIN_SHARED} * least(la.cellen, lb.cellen)
             AND epoch_us(least(a.einde_op, b.einde_op)) - epoch_us(greatest(a.start_op, b.start_op))
                 >= {MIN_TOGETHER} * 1e6 * least(a.duur_s, b.duur_s)
         ORDER BY maand, rit_a, rit_b

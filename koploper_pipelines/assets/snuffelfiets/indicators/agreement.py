@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.assets.snuffelfiets.indicators import PAIRS, PASSAGES, REFERENCE, RIDES, ROADS
-from koploper_pipelines.assets.snuffelfiets.indicators.passages import stations
+from koploper_pipelines.assets.snuffelfiets.indicators.passages import coded, stations
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
 from koploper_pipelines.relations import count, select, value
@@ -28,17 +28,9 @@ def ijkparen(step: Step) -> Offered:
     cells = pd.DataFrame({c: pd.Series(dtype="str") for c in ("maand", "cel_100m", "soort")})
     if len(places):
         listed = roads.of_list(step.read(ROADS).df())
-        rows = (
-            passages.order("rit_id, uur, cel_100m")
-            .project(
-                "strftime(meetdag, '%Y-%m') AS maand, rit_id, cel_100m, aantal_metingen,"
-                " pm25_gemiddelde_ug_m3"
-            )
-            .df()
-        )
         known = [
             (listed if len(listed) else roads.traffic_like(month)).assign(maand=name)
-            for name, month in rows.groupby("maand")
+            for name, month in coded(step, passages).groupby("maand")
         ]
         cells = pd.concat([cells, *known])
     found = calibration.pairs(step.con, passages, reference, places, cells, near)

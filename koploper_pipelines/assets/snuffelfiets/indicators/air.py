@@ -15,10 +15,9 @@ from koploper_pipelines.assets.snuffelfiets.indicators import (
     ROADS,
     WEATHER,
 )
-from koploper_pipelines.assets.snuffelfiets.indicators.passages import in_province, total
+from koploper_pipelines.assets.snuffelfiets.indicators.passages import coded, in_province, stations, total
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.relations import select
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,6 +32,7 @@ WEATHER_CLASSES = {
     "neerslag_mm": (0, 0.1, 1),
     "luchtvochtigheid_pct": (0, 60, 70, 80, 90),
 }
+SUMS = ("som", "pm25_som", "rv_som", "achtergrond_som")
 HOURS = tuple(f"{hour:02d}" for hour in range(24))
 
 
@@ -58,8 +58,8 @@ def pm25_cel(step: Step) -> Offered:
     cells = _cells_ridden(passages)
     cells["cel_500m"] = geo.square_500m_of(cells["cel_100m"])
     step.con.register("cellen", cells)
-    rows = select(passages, "p", "SELECT * FROM p JOIN cellen USING (cel_100m)")
-    made = _pm25(step, rows, ["cel_500m"])
+    rows = passages.join(step.con.table("cellen"), "cel_100m")
+    made = _pm25(step, rows, ["cel_500m"], sums_sql("cel_500m"))
     return Offered(
         with_reach(step, made), controls={"metingen_in_passages": total(passages, "aantal_metingen")}
     )
@@ -80,11 +80,11 @@ def pm25_gemeente(step: Step) -> Offered:
     areas = areas_ridden(step, passages)
     inside = areas[areas["gebied_code"] != geo.OUTSIDE_PROVINCE].assign(gebied_code=PROVINCE)
     step.con.register("gebieden", pd.concat([areas, inside]))
-    rows = select(passages, "p", "SELECT * FROM p JOIN gebieden USING (cel_100m)")
-    step.con.register("binnen", inside)
-    in_province = select(passages, "p", "SELECT * FROM p SEMI JOIN binnen USING (cel_100m)")
-    both = total(passages, "aantal_metingen") + total(in_province, "aantal_metingen")
-    made = with_reach(step, _pm25(step, rows, ["gebied_code"]))
+    rows = passages.join(step.con.table("gebieden"), "cel_100m")
+    made = with_reach(step, _pm25(step, rows, ["gebied_code"], sums_sql("gebied_code")))
+    # Counted apart, from the cells alone.
+    measured = passages.aggregate("cel_100m, sum(aantal_metingen)::BIGINT AS n", "cel_100m").df()
+    both = int(measured["n"].sum() + measured["n"][measured["cel_100m"].isin(inside["cel_100m"])].sum())
     return Offered(made, controls={"metingen_in_passages_en_provincie": both})
 
 
@@ -106,21 +106,29 @@ def pm25_uur(step: Step) -> Offered:
 
     passages = step.read(PASSAGES)
     hours = background.hours(step.con, in_province(step, step.read(REFERENCE)), step.read(WEATHER))
-    rows = select(passages, "p", f"SELECT * FROM p JOIN ({_classes_of_hours('p')}) USING (uur)")
-    of_stations = select(
-        hours,
-        "h",
-        f"""
+    hours.create("uren")
+    passages.create_view("alle_passages")
+    step.con.sql(f"CREATE TEMP TABLE klassen_van_uren AS {_classes_of_hours('alle_passages')}")
+    rows = step.con.sql("SELECT * FROM alle_passages JOIN klassen_van_uren USING (uur)")
+    of_stations = step.con.sql(f"""
         SELECT strftime(timezone('Europe/Amsterdam', uur), '%Y-%m') AS maand, kenmerk, klasse,
             count(*) AS stations_uren,
             CAST(sum(CAST(achtergrond_ug_m3 AS DECIMAL(18, 6))) AS DOUBLE) / count(*) AS stations_ug_m3
-        FROM h JOIN ({_classes_of_hours("h")}) USING (uur)
+        FROM uren JOIN ({_classes_of_hours("uren")}) USING (uur)
         WHERE achtergrond_ug_m3 IS NOT NULL
         GROUP BY ALL
-        """,
-    ).df()
+    """).df()
     groups = ["maand", "kenmerk", "klasse"]
-    made = _pm25(step, rows, groups[1:])
+    # Of hours first: each counts in four classes.
+    sums = f"""
+        SELECT maand, kenmerk, klasse, apparaat, meetdag, sum(n)::BIGINT AS n,
+            sum(n_achtergrond)::BIGINT AS n_achtergrond,
+            {", ".join(f"{_fixed_point_sum(c)} AS {c}" for c in SUMS)}
+        FROM ({sums_sql("uur", "alle_passages")}) JOIN klassen_van_uren USING (uur)
+        GROUP BY ALL
+        ORDER BY ALL
+    """
+    made = _pm25(step, rows, groups[1:], sums)
     names = [(kind, name) for kind, of_kind in classes().items() for name in of_kind]
     every = made[["maand"]].drop_duplicates().merge(pd.DataFrame(names, columns=groups[1:]), how="cross")
     full = every.merge(made, how="left", on=groups).merge(of_stations, how="left", on=groups)
@@ -137,13 +145,14 @@ def with_reach(step: Step, rows: pd.DataFrame) -> pd.DataFrame:
 
 def reach(step: Step) -> pd.DataFrame:
     """Per month the start of the last hour for which a station in the province has a value."""
-    found: pd.DataFrame = select(
-        in_province(step, step.read(REFERENCE)),
-        "r",
-        "SELECT strftime(meetdag, '%Y-%m') AS maand, max(uur_op) AS laatste_referentie_uur"
-        " FROM r GROUP BY maand ORDER BY maand",
+    reference = step.read(REFERENCE)
+    last = reference.aggregate(
+        "station, strftime(meetdag, '%Y-%m') AS maand, max(uur_op) AS laatste_referentie_uur",
+        "station, maand",
     ).df()
-    return found
+    inside = last[last["station"].isin(stations(reference)["station"])]
+    latest: pd.DataFrame = inside.groupby("maand", as_index=False)["laatste_referentie_uur"].max()
+    return latest
 
 
 def _classes_of_hours(rows: str) -> str:
@@ -154,7 +163,7 @@ def _classes_of_hours(rows: str) -> str:
                 {_class("wind_m_s", "wind_m_s")} AS wind_m_s,
                 {_class("neerslag_mm", "neerslag_mm")} AS neerslag_mm,
                 {_class("luchtvochtigheid_pct", "luchtvochtigheid_buiten_pct")} AS luchtvochtigheid_pct
-            FROM {rows}
+            FROM (SELECT DISTINCT uur, wind_m_s, neerslag_mm, luchtvochtigheid_buiten_pct FROM {rows})
         ) ON uur_van_de_dag, wind_m_s, neerslag_mm, luchtvochtigheid_pct INTO NAME kenmerk VALUE klasse
     """
 
@@ -175,15 +184,7 @@ def pm25_contrast(step: Step) -> Offered:
 
     from koploper_pipelines.methods.snuffelfiets import contrast, roads
 
-    passages = step.read(PASSAGES)
-    rows = (
-        passages.project(
-            "strftime(meetdag, '%Y-%m') AS maand, meetdag, rit_id, apparaat, epoch_us(uur) AS uur, cel_100m,"
-            " aantal_metingen, pm25_gemiddelde_ug_m3"
-        )
-        .order("rit_id, uur, cel_100m")
-        .df()
-    )
+    rows = coded(step, step.read(PASSAGES))
     listed = roads.of_list(step.read(ROADS).df())
     found = [
         (contrast.within_rides(month, listed) if len(listed) else contrast.crossed(month)).assign(maand=name)
@@ -195,14 +196,9 @@ def pm25_contrast(step: Step) -> Offered:
         "metingen_in_passages": int(rows["aantal_metingen"].sum()),
         "ritten": rows["rit_id"].nunique(),
     }
-    return Offered(_days(renamed), controls=controls)
-
-
-def _days(rows: pd.DataFrame) -> pd.DataFrame:
-    """Days as dates, which pandas holds as moments."""
-    import pandas as pd
-
-    return rows.assign(meetdag=pd.to_datetime(rows["meetdag"]).dt.date)
+    texts = renamed.astype({"rit_id": "str", "apparaat": "str"})
+    # Days as dates, which pandas holds as moments.
+    return Offered(texts.assign(meetdag=pd.to_datetime(texts["meetdag"]).dt.date), controls=controls)
 
 
 def _cells_ridden(passages: duckdb.DuckDBPyRelation) -> pd.DataFrame:
@@ -231,15 +227,15 @@ def calibration_rules(choice: SnuffelfietsSettings) -> CalibrationRules:
     )
 
 
-def _pm25(step: Step, passages: duckdb.DuckDBPyRelation, area: list[str]) -> pd.DataFrame:
-    """The PM2.5 indicator per month and area, from passages that name their area."""
+def _pm25(step: Step, passages: duckdb.DuckDBPyRelation, area: list[str], summed: str) -> pd.DataFrame:
+    """The PM2.5 indicator per month and area, from passages that name their area and SQL of their sums."""
     from koploper_pipelines.methods import intervals
     from koploper_pipelines.methods.snuffelfiets import calibration, excess
 
     choice: SnuffelfietsSettings = step.settings(SnuffelfietsSettings)
     groups, keys = ["maand", *area], ", ".join(area)
-    passages.create_view("gebiedspassages", replace=True)
-    sums = step.con.sql(sums_sql(keys)).df()
+    passages.create_view("gebiedspassages")
+    sums = step.con.sql(summed).df()
     per_group = step.con.sql(f"""
         SELECT strftime(meetdag, '%Y-%m') AS maand, {keys}, count(*) AS aantal_passages,
             median(pm25_gemiddelde_ug_m3) AS pm25_mediaan_ug_m3, max(meetdag) AS peildatum
@@ -271,22 +267,23 @@ def _pm25(step: Step, passages: duckdb.DuckDBPyRelation, area: list[str]) -> pd.
     return joined.assign(peildatum=joined["peildatum"].dt.date)
 
 
-def sums_sql(keys: str) -> str:
+def sums_sql(keys: str, passages: str = "gebiedspassages") -> str:
     """Sums by area, device and day; of hours with a background and a humidity apart, for the excess."""
     usable = "FILTER (achtergrond_ug_m3 IS NOT NULL AND luchtvochtigheid_gemiddelde_pct IS NOT NULL)"
 
-    def summed(expression: str, which: str = "") -> str:
-        # Sums of fixed point numbers: those of floating point depend on the order in which threads finish.
-        return f"CAST(coalesce(sum(CAST({expression} AS DECIMAL(18, 6))) {which}, 0) AS DOUBLE)"
-
     return f"""
         SELECT strftime(meetdag, '%Y-%m') AS maand, {keys}, apparaat, meetdag,
-            sum(aantal_metingen)::BIGINT AS n, {summed("pm25_som_ug_m3")} AS som,
+            sum(aantal_metingen)::BIGINT AS n, {_fixed_point_sum("pm25_som_ug_m3")} AS som,
             coalesce(sum(aantal_metingen) {usable}, 0)::BIGINT AS n_achtergrond,
-            {summed("pm25_som_ug_m3", usable)} AS pm25_som,
-            {summed("luchtvochtigheid_gemiddelde_pct * aantal_metingen", usable)} AS rv_som,
-            {summed("achtergrond_ug_m3 * aantal_metingen", usable)} AS achtergrond_som
-        FROM gebiedspassages
+            {_fixed_point_sum("pm25_som_ug_m3", usable)} AS pm25_som,
+            {_fixed_point_sum("luchtvochtigheid_gemiddelde_pct * aantal_metingen", usable)} AS rv_som,
+            {_fixed_point_sum("achtergrond_ug_m3 * aantal_metingen", usable)} AS achtergrond_som
+        FROM {passages}
         GROUP BY ALL
         ORDER BY ALL
     """
+
+
+def _fixed_point_sum(expression: str, which: str = "") -> str:
+    # Sums of fixed point numbers: those of floating point depend on the order in which threads finish.
+    return f"CAST(coalesce(sum(CAST({expression} AS DECIMAL(18, 6))) {which}, 0) AS DOUBLE)"
