@@ -26,6 +26,7 @@ from koploper_pipelines.assets.snuffelfiets.indicators.air import areas_ridden, 
 from koploper_pipelines.assets.snuffelfiets.indicators.passages import in_province, stations
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
+from koploper_pipelines.methods.sums import fixed_point_sum
 from koploper_pipelines.relations import count, select
 
 if TYPE_CHECKING:
@@ -460,16 +461,11 @@ def _stretches(con: duckdb.DuckDBPyConnection, gap_min: float) -> duckdb.DuckDBP
         )
         SELECT apparaat, min(bron_id) AS bron_id, min(vorige_op) AS vorige_op,
             max(opgenomen_op) AS opgenomen_op, true AS is_rijdend,
-            {_exact_sum("afstand_m")} AS afstand_m, {_exact_sum("tussentijd_s")} AS tussentijd_s
+            {fixed_point_sum("afstand_m")} AS afstand_m, {fixed_point_sum("tussentijd_s")} AS tussentijd_s
         FROM {SEGMENTS} JOIN begonnen USING (apparaat)
         WHERE is_rijdend AND opgenomen_op >= begin_op AND opgenomen_op < volgend_begin_op
         GROUP BY apparaat, begin_op
     """)
-
-
-def _exact_sum(expression: str) -> str:
-    """SQL of a sum of fixed point numbers: those of floating point depend on the order of threads."""
-    return f"CAST(sum(CAST({expression} AS DECIMAL(18, 6))) AS DOUBLE)"
 
 
 def _passages(step: Step, choice: SnuffelfietsSettings) -> None:
@@ -556,10 +552,10 @@ def _sums(step: Step, areas: pd.DataFrame, versions: Mapping[tuple[int, int], in
     wanted = ", ".join(f"({number}, {part}, {lift})" for (part, lift), number in versions.items())
     found: pd.DataFrame = con.sql(f"""
         SELECT versie AS maand, gebied_code, apparaat, meetdag,
-            sum(n)::BIGINT AS n, {_exact_sum("som + lift * coalesce(onder, 0)")} AS som,
+            sum(n)::BIGINT AS n, {fixed_point_sum("som + lift * coalesce(onder, 0)")} AS som,
             sum(n_achtergrond)::BIGINT AS n_achtergrond,
-            {_exact_sum("pm25_som + lift * coalesce(onder_achtergrond, 0)")} AS pm25_som,
-            {_exact_sum("rv_som")} AS rv_som, {_exact_sum("achtergrond_som")} AS achtergrond_som
+            {fixed_point_sum("pm25_som + lift * coalesce(onder_achtergrond, 0)")} AS pm25_som,
+            {fixed_point_sum("rv_som")} AS rv_som, {fixed_point_sum("achtergrond_som")} AS achtergrond_som
         FROM (VALUES {wanted}) AS v(versie, deel, lift)
             JOIN (SELECT deel, rit FROM {PARTS}) USING (deel)
             JOIN (SELECT * EXCLUDE (maand) FROM {SUMS}) USING (rit)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import duckdb
 
+from koploper_pipelines.methods.sums import fixed_point_sum
+
 
 def hours(
     con: duckdb.DuckDBPyConnection, referentie: duckdb.DuckDBPyRelation, weer: duckdb.DuckDBPyRelation
@@ -42,7 +44,7 @@ def hours(
 
 
 def _mean(column: str) -> str:
-    return f"CAST(sum(CAST({column} AS DECIMAL(18, 6))) AS DOUBLE) / nullif(count({column}), 0)"
+    return f"{fixed_point_sum(column)} / nullif(count({column}), 0)"
 
 
 def with_hours(

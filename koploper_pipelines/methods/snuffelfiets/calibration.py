@@ -31,6 +31,7 @@ import pandas as pd
 from scipy.special import stdtrit  # type: ignore[import-untyped, unused-ignore]
 
 from koploper_pipelines.methods.snuffelfiets.contrast import halves, week_of
+from koploper_pipelines.methods.sums import fixed_point_sum
 
 Floats = npt.NDArray[np.float64]
 
@@ -119,8 +120,8 @@ def pairs(
             SELECT strftime(p.meetdag, '%Y-%m') AS maand, apparaat, station, stationstype, uur,
                 min(p.meetdag) AS meetdag,
                 sum(aantal_metingen)::BIGINT AS aantal_metingen,
-                CAST(sum(CAST(pm25_som_ug_m3 AS DECIMAL(18, 6))) AS DOUBLE) AS som,
-                CAST(sum(CAST(luchtvochtigheid_gemiddelde_pct * aantal_metingen AS DECIMAL(18, 6))) AS DOUBLE)
+                {fixed_point_sum("pm25_som_ug_m3")} AS som,
+                {fixed_point_sum("luchtvochtigheid_gemiddelde_pct * aantal_metingen")}
                     / nullif(sum(aantal_metingen) FILTER (luchtvochtigheid_gemiddelde_pct IS NOT NULL), 0)
                     AS luchtvochtigheid_pct
             -- Most passages are near no station: those go before anything is computed of them.

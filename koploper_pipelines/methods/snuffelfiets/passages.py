@@ -20,6 +20,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
 
 from koploper_pipelines.methods import geo
+from koploper_pipelines.methods.sums import fixed_point_sum
 
 CELL_M = 100
 HOME_CELL_M = 500
@@ -178,15 +179,15 @@ def passages(con: duckdb.DuckDBPyConnection, rijrijen: duckdb.DuckDBPyRelation) 
             SELECT meetdag, rit_id, apparaat, cel_x, cel_y,
                 epoch_us(opgenomen_op) // 3600000000 * 3600000000 AS uur_us,
                 count(*) AS aantal_metingen,
-                CAST(sum(CAST(pm25_ug_m3 AS DECIMAL(18, 6))) AS DOUBLE) AS pm25_som_ug_m3,
-                CAST(sum(CAST(tussentijd_s AS DECIMAL(18, 6))) AS DOUBLE) AS rijtijd_s,
-                CAST(sum(CAST(afstand_m AS DECIMAL(18, 6))) AS DOUBLE) AS afstand_m,
-                CAST(sum(CAST(luchtvochtigheid_pct AS DECIMAL(18, 6))) AS DOUBLE)
+                {fixed_point_sum("pm25_ug_m3")} AS pm25_som_ug_m3,
+                {fixed_point_sum("tussentijd_s")} AS rijtijd_s,
+                {fixed_point_sum("afstand_m")} AS afstand_m,
+                {fixed_point_sum("luchtvochtigheid_pct")}
                     / nullif(count(luchtvochtigheid_pct), 0) AS luchtvochtigheid_gemiddelde_pct,
                 count(*) FILTER (is_onder_detectie) AS aantal_onder_detectie,
                 min(opgenomen_op) AS eerste_op,
-                CAST(coalesce(sum(CAST(stilstand_s AS DECIMAL(18, 6)))
-                    FILTER (stilstand_s <= {LONGEST_WAIT_S}), 0) AS DOUBLE) AS wachttijd_s,
+                coalesce({fixed_point_sum("stilstand_s", f"FILTER (stilstand_s <= {LONGEST_WAIT_S})")}, 0)
+                    AS wachttijd_s,
                 count(*) FILTER (acc_max > {ROUGH_ACC_MAX}) AS aantal_schokken
             FROM __rijrijen
             WHERE NOT is_in_zone

@@ -10,6 +10,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from koploper_pipelines.methods.sums import fixed_point_sum
+
 MIN_SHARED_CELLS = 10
 MIN_SHARED = 0.6
 """Share of the passages of the shorter ride that both made in the same cell and hour."""
@@ -39,8 +41,9 @@ def replicate_rides(
         lengte AS (SELECT nr, count(*) AS cellen FROM genummerd GROUP BY nr),
         gedeeld AS (
             SELECT a.nr AS nr_a, b.nr AS nr_b, count(*) AS n,
-                {_sum("a.v")} AS sa, {_sum("b.v")} AS sb,
-                {_sum("a.v * a.v")} AS saa, {_sum("b.v * b.v")} AS sbb, {_sum("a.v * b.v")} AS sab
+                {fixed_point_sum("a.v")} AS sa, {fixed_point_sum("b.v")} AS sb,
+                {fixed_point_sum("a.v * a.v")} AS saa, {fixed_point_sum("b.v * b.v")} AS sbb,
+                {fixed_point_sum("a.v * b.v")} AS sab
             FROM genummerd a JOIN genummerd b ON a.plaats = b.plaats AND a.nr < b.nr
             GROUP BY ALL
             HAVING n >= {MIN_SHARED_CELLS}
@@ -60,10 +63,6 @@ def replicate_rides(
                 >= {MIN_TOGETHER} * 1e6 * least(a.duur_s, b.duur_s)
         ORDER BY maand, rit_a, rit_b
     """)
-
-
-def _sum(expression: str) -> str:
-    return f"CAST(sum(CAST({expression} AS DECIMAL(18, 6))) AS DOUBLE)"
 
 
 def agreement(pairs: pd.DataFrame) -> dict[str, float]:

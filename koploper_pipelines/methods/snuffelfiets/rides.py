@@ -16,6 +16,8 @@ from dataclasses import astuple, dataclass
 
 import duckdb
 
+from koploper_pipelines.methods.sums import fixed_point_sum
+
 WGS84_SEMI_MAJOR_M = 6_378_137.0
 WGS84_ECCENTRICITY_SQUARED = 0.00669437999014
 
@@ -158,8 +160,8 @@ def rides_of_segments(
                 any_value(apparaat) AS apparaat,
                 max(opgenomen_op) AS einde_op,
                 (epoch_us(max(opgenomen_op)) - epoch_us(start_op)) / 1e6 AS duur_s,
-                CAST(sum(CAST(tussentijd_s AS DECIMAL(18, 6))) AS DOUBLE) / 3600 AS rijtijd_uur,
-                CAST(sum(CAST(afstand_m AS DECIMAL(18, 6))) AS DOUBLE) / 1000 AS afstand_km,
+                {fixed_point_sum("tussentijd_s")} / 3600 AS rijtijd_uur,
+                {fixed_point_sum("afstand_m")} / 1000 AS afstand_km,
                 count(*) AS aantal_metingen
             FROM begonnen
             GROUP BY apparaat_hash, start_op

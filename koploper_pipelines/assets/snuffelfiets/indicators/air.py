@@ -18,6 +18,7 @@ from koploper_pipelines.assets.snuffelfiets.indicators import (
 from koploper_pipelines.assets.snuffelfiets.indicators.passages import coded, in_province, stations, total
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
+from koploper_pipelines.methods.sums import fixed_point_sum
 
 if TYPE_CHECKING:
     import duckdb
@@ -113,7 +114,7 @@ def pm25_uur(step: Step) -> Offered:
     of_stations = step.con.sql(f"""
         SELECT strftime(timezone('Europe/Amsterdam', uur), '%Y-%m') AS maand, kenmerk, klasse,
             count(*) AS stations_uren,
-            CAST(sum(CAST(achtergrond_ug_m3 AS DECIMAL(18, 6))) AS DOUBLE) / count(*) AS stations_ug_m3
+            {fixed_point_sum("achtergrond_ug_m3")} / count(*) AS stations_ug_m3
         FROM uren JOIN ({_classes_of_hours("uren")}) USING (uur)
         WHERE achtergrond_ug_m3 IS NOT NULL
         GROUP BY ALL
@@ -123,7 +124,7 @@ def pm25_uur(step: Step) -> Offered:
     sums = f"""
         SELECT maand, kenmerk, klasse, apparaat, meetdag, sum(n)::BIGINT AS n,
             sum(n_achtergrond)::BIGINT AS n_achtergrond,
-            {", ".join(f"{_fixed_point_sum(c)} AS {c}" for c in SUMS)}
+            {", ".join(f"{_summed(c)} AS {c}" for c in SUMS)}
         FROM ({sums_sql("uur", "alle_passages")}) JOIN klassen_van_uren USING (uur)
         GROUP BY ALL
         ORDER BY ALL
@@ -273,17 +274,16 @@ def sums_sql(keys: str, passages: str = "gebiedspassages") -> str:
 
     return f"""
         SELECT strftime(meetdag, '%Y-%m') AS maand, {keys}, apparaat, meetdag,
-            sum(aantal_metingen)::BIGINT AS n, {_fixed_point_sum("pm25_som_ug_m3")} AS som,
+            sum(aantal_metingen)::BIGINT AS n, {_summed("pm25_som_ug_m3")} AS som,
             coalesce(sum(aantal_metingen) {usable}, 0)::BIGINT AS n_achtergrond,
-            {_fixed_point_sum("pm25_som_ug_m3", usable)} AS pm25_som,
-            {_fixed_point_sum("luchtvochtigheid_gemiddelde_pct * aantal_metingen", usable)} AS rv_som,
-            {_fixed_point_sum("achtergrond_ug_m3 * aantal_metingen", usable)} AS achtergrond_som
+            {_summed("pm25_som_ug_m3", usable)} AS pm25_som,
+            {_summed("luchtvochtigheid_gemiddelde_pct * aantal_metingen", usable)} AS rv_som,
+            {_summed("achtergrond_ug_m3 * aantal_metingen", usable)} AS achtergrond_som
         FROM {passages}
         GROUP BY ALL
         ORDER BY ALL
     """
 
 
-def _fixed_point_sum(expression: str, which: str = "") -> str:
-    # Sums of fixed point numbers: those of floating point depend on the order in which threads finish.
-    return f"CAST(coalesce(sum(CAST({expression} AS DECIMAL(18, 6))) {which}, 0) AS DOUBLE)"
+def _summed(expression: str, which: str = "") -> str:
+    return f"coalesce({fixed_point_sum(expression, which)}, 0)"
