@@ -169,7 +169,7 @@ MUTANTS = (
     Mutant(
         "watchers_are_woken",
         "resources/event_log.py",
-        "os.utime(self.path_for_shard(event.run_id))",
+        "os.utime(self.path_for_shard(run_id))",
         "pass",
         "integration/test_event_log.py::test_who_watches_a_run_sees_its_events_as_they_come",
     ),

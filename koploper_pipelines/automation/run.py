@@ -44,6 +44,8 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+EVENTS_AT_ONCE = "500"
+"""What a run plans, a thousand checks among it, is written in so large parts and not one by one."""
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 """Keeps Dagster's events off the terminal; they are all in the instance."""
 STEP_ENDED = (
@@ -85,6 +87,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     with FileLock(settings.dagster / "start.lock"):
         # dagster.yaml names the folder of its storage by this variable, as the web server and the daemon do.
         os.environ["DAGSTER_HOME"] = str(settings.dagster)
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", EVENTS_AT_ONCE)
         instance = dg.DagsterInstance.from_config(str(settings.dagster))
     end_orphans(instance)
     return instance

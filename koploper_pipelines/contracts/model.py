@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,7 +177,7 @@ class Contract:
             return "dag"
         return "maand" if self.partition == MONTH else "deel"
 
-    @property
+    @cached_property
     def rules_hash(self) -> str:
         """Fingerprint of columns and rules: what a partition was gated under."""
         said = [

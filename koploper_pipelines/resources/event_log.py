@@ -10,8 +10,10 @@ by leaving this storage out of its `dagster.yaml`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
@@ -34,13 +36,30 @@ class EventLog(SqliteEventLogStorage):
         """`base_dir` is the folder of the files."""
         self._engines: dict[str, Engine] = {}
         self._tables: set[str] = set()
+        self._begun: dict[str, Connection] = {}
+        # One thread at a time, as in Dagster's own; but whoever holds it may ask for it again.
+        self._lock = threading.RLock()
         super().__init__(base_dir, inst_data)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        # One thread at a time, as in Dagster's own: the connection of a file is shared by all.
-        with self._db_lock, self._engine(shard).begin() as connection:
-            yield connection
+        # The connection of a file is shared by all threads.
+        with self._lock:
+            if shard in self._begun:
+                yield self._begun[shard]
+                return
+            with self._engine(shard).begin() as connection:
+                yield connection
+
+    @contextmanager
+    def _at_once(self, shard: str) -> Iterator[None]:
+        """All that is written to a file meanwhile goes into one transaction."""
+        with self._connect(shard) as connection:
+            self._begun[shard] = connection
+            try:
+                yield
+            finally:
+                del self._begun[shard]
 
     def _engine(self, shard: str) -> Engine:
         engine = self._engines.pop(shard, None) or self._opened(shard)
@@ -67,9 +86,17 @@ class EventLog(SqliteEventLogStorage):
 
     def store_event(self, event: EventLogEntry) -> None:
         """Add an event to the log, and wake who watches the file of its run."""
-        super().store_event(event)
-        # A page that shows a run waits for its file to change; an open write-ahead log leaves it as it is.
-        os.utime(self.path_for_shard(event.run_id))
+        self.store_event_batch([event])
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Add events to the log, those of a run all or none, and wake who watches the file of their run."""
+        for run_id, of_run in groupby(events, key=_run_id):
+            # The index is closed last, as when Dagster writes to the one after the other.
+            with self._at_once(INDEX_SHARD_NAME), self._at_once(run_id):
+                for event in of_run:
+                    super().store_event(event)
+            # A page that shows a run waits for its file to change; an open write-ahead log leaves it be.
+            os.utime(self.path_for_shard(run_id))
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has a table; what was there once stays."""
@@ -88,7 +115,7 @@ class EventLog(SqliteEventLogStorage):
         super().dispose()
 
     def _close(self) -> None:
-        with self._db_lock:
+        with self._lock:
             for engine in self._engines.values():
                 engine.dispose()
             self._engines.clear()
@@ -109,6 +136,10 @@ class SqliteStorage(DagsterSqliteStorage):
     ) -> SqliteStorage:
         """As `dagster.yaml` configures it."""
         return cls.from_local(inst_data=inst_data, **config_value)
+
+
+def _run_id(event: EventLogEntry) -> str:
+    return event.run_id
 
 
 def _without_waiting_for_the_disk(connection: Any, _: object) -> None:

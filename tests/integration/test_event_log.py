@@ -5,13 +5,14 @@ import multiprocessing
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from sqlalchemy import event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import Pool
 
 from koploper_pipelines.automation.run import open_instance
@@ -125,6 +126,50 @@ def test_who_watches_a_run_sees_its_events_as_they_come(tmp_path: Path) -> None:
     assert seen == ["nu 1"]
     page.end_watch("nu", note)
     page.dispose()
+    log.dispose()
+
+
+def test_what_a_run_plans_is_written_at_once(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plans of a run's checks are one transaction a file, and each is told as when written alone."""
+    commits: list[str] = []
+
+    def note(connection: Connection) -> None:
+        commits.append(Path(str(connection.engine.url.database)).name)
+
+    def planned(run: dg.DagsterRun) -> list[str]:
+        kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
+        return [e.message for e in instance.all_logs(run.run_id, kind)]
+
+    def plan() -> dg.DagsterRun:
+        job = dg.Definitions([tabel]).resolve_implicit_global_asset_job_def()
+        return instance.create_run_for_job(job, asset_selection=frozenset({tabel.key}))
+
+    event.listen(Engine, "commit", note)
+    try:
+        together, of_together = plan(), Counter(commits)
+        commits.clear()
+        monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "0")
+        alone, of_alone = plan(), Counter(commits)
+    finally:
+        event.remove(Engine, "commit", note)
+    assert planned(together) == planned(alone)
+    assert len(planned(together)) == 10
+    # The eleventh is of the materialization.
+    assert of_alone[f"{alone.run_id}.db"] - of_together[f"{together.run_id}.db"] == 10
+
+
+def test_events_of_a_run_are_written_all_or_none(tmp_path: Path) -> None:
+    """Of a batch in which one event cannot be written, none stays behind."""
+    log = EventLog(str(tmp_path))
+    first, second = events_of("half")
+    with pytest.raises(ValueError, match="out of range"):
+        # No moment that a calendar has.
+        log.store_event_batch([first, second._replace(timestamp=1e13)])
+    assert list(log.get_logs_for_run("half")) == []
+    log.store_event_batch([first, second])
+    assert len(log.get_logs_for_run("half")) == 2
     log.dispose()
 
 
