@@ -43,6 +43,8 @@ class Settings(BaseSettings):
 
     query_memory_mb: int = Field(default=600, ge=100)
     """Memory in MB that the queries of one step take before they go on on disk."""
+    run_rows: int = Field(default=1_000_000, ge=1)
+    """Landed rows of which the months are made in one run, of more than one month."""
 
     @field_validator("home")
     @classmethod

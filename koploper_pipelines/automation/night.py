@@ -6,13 +6,14 @@ the schedule (through a sensor) and the command line. Nothing is run here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from koploper_pipelines.gates.asset import NIGHT_TAG, asset_key
-from koploper_pipelines.gates.plan import Pending, fingerprint, ranges
+from koploper_pipelines.gates.plan import Pending, fingerprint, joined, ranges
 from koploper_pipelines.gates.step import Platform, refused_tonight
 from koploper_pipelines.gates.table import GatedTable
 
@@ -129,11 +130,16 @@ def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen:
     return found
 
 
+def spans_of(platform: Platform, days: Iterable[str]) -> list[tuple[str, str]]:
+    """The ranges of days that runs are made of: a month each, or more months of few rows."""
+    return joined(ranges(days), _landed(platform), platform.settings.run_rows)
+
+
 def _spans(platform: Platform, daily: Sequence[Pending], chosen: Chosen) -> list[tuple[str, str]]:
     """The contiguous ranges of pending days, in the order in which they are to be made."""
     # Rows without a day come along with any day; when they are all there is, an idle day carries them.
     carrier = chosen.first or platform.clock.today().isoformat()
-    spans = ranges(p.partition for p in daily) or ([(carrier, carrier)] if daily else [])
+    spans = spans_of(platform, (p.partition for p in daily)) or ([(carrier, carrier)] if daily else [])
     # Last the days that only border on landed ones: they are empty, and not every table may begin empty.
     landed = _landed(platform)
     return sorted(spans, key=lambda span: not any(span[0] <= day <= span[1] for day in landed))
@@ -155,12 +161,16 @@ def _tags(night: str, span: tuple[str, str], work: Collection[Pending]) -> dict[
     return {NIGHT_TAG: night, RANGE_START: span[0], RANGE_END: span[1], WORK_TAG: _tag(work)}
 
 
-def _landed(platform: Platform) -> set[str]:
-    """Days of which rows have landed, in the tables that can be trusted."""
+def _landed(platform: Platform) -> Counter[str]:
+    """Days of which rows have landed, in the tables that can be trusted, with their number of rows."""
     plan = platform.plan()
-    landings = [t for t in platform.tables.values() if t.lands and not plan.distrusted(t)]
-    heads = [head for t in landings if (head := plan.head(t.path)) is not None]
-    return {day for head in heads for day in head.partitions}
+    found: Counter[str] = Counter()
+    for table in platform.tables.values():
+        if not table.lands or plan.distrusted(table) or (head := plan.head(table.path)) is None:
+            continue
+        if table.contract.partition_kind == "dag":
+            found.update(platform.lake.rows_of_partitions(table.path, head.version))
+    return found
 
 
 def _tag(work: Collection[Pending]) -> str:

@@ -17,7 +17,8 @@ from typing import Any
 from koploper_pipelines.gates.table import GatedTable, Reads
 from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Head, Lake, NoTable, UntrustedTable
 
-MAX_DAYS_PER_RUN = 31
+MAX_DAYS_PER_RUN = 92
+"""A quarter: Dagster plans every check of a table once a day of a run."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def in_order(tables: Iterable[GatedTable]) -> list[GatedTable]:
 
 
 def ranges(days: Iterable[str]) -> list[tuple[str, str]]:
-    """Contiguous ranges of days, each within one calendar month and so at most 31 days.
+    """Contiguous ranges of days, each within one calendar month.
 
     Cut at month ends, since month tables read all days of a month: a month is then made once.
     """
@@ -230,6 +231,31 @@ def ranges(days: Iterable[str]) -> list[tuple[str, str]]:
         else:
             found.append((day, day))
     return found
+
+
+def joined(spans: Sequence[tuple[str, str]], rows: Mapping[str, int], most: int) -> list[tuple[str, str]]:
+    """Ranges as `ranges` gives them, put together while they touch and hold at most so many landed rows.
+
+    Every run has its fixed cost, and of several ranges what lies at their borders is made first. What limits
+    a run is the memory that rows take: a backlog of years is made a month at a time, one of few rows at once.
+    """
+    found: list[tuple[str, str]] = []
+    held = 0
+    for first, last in spans:
+        own = sum(rows.get(day, 0) for day in _days(first, last))
+        start = found[-1][0] if found else first
+        touches = bool(found) and shifted(found[-1][1], 1, 1) == [first]
+        if touches and held + own <= most and len(_days(start, last)) <= MAX_DAYS_PER_RUN:
+            found[-1], held = (start, last), held + own
+        else:
+            found.append((first, last))
+            held = own
+    return found
+
+
+def _days(first: str, last: str) -> list[str]:
+    start, end = date.fromisoformat(first), date.fromisoformat(last)
+    return [(start + timedelta(days=n)).isoformat() for n in range((end - start).days + 1)]
 
 
 def fingerprint(value: Any) -> str:

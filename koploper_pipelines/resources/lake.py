@@ -219,6 +219,21 @@ class Lake:
         """Number of rows of one version, from the log alone."""
         return _rows(self._open(table, version))
 
+    def rows_of_partitions(self, table: str, version: int) -> dict[str, int]:
+        """Number of rows of each partition of one version, from the log alone."""
+        import pyarrow as pa
+
+        delta = self._open(table, version)
+        actions = pa.table(delta.get_add_actions(flatten=True))
+        found: dict[str, int] = {}
+        (column,) = delta.metadata().partition_columns
+        if actions.num_rows:
+            values, counts = (actions[c].to_pylist() for c in (f"partition.{column}", "num_records"))
+            for value, number in zip(values, counts, strict=True):
+                name = UNKNOWN if value is None else str(value)
+                found[name] = found.get(name, 0) + number
+        return found
+
     def commit(
         self,
         table: str,
