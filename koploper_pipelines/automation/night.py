@@ -98,13 +98,9 @@ def _work(platform: Platform, night: str, chosen: Chosen) -> list[Pending]:
 def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen: Chosen) -> list[Next]:
     """The runs for pending work: one a contiguous range of days, the tables without days with the last."""
     daily = [p for p in work if _is_daily(platform, p.table)]
-    # An experiment without work is left out: each of its steps would only say so, check by check.
-    busy = {p.table.split("/")[0] for p in work}
-    tables = [
-        t
-        for t in platform.tables.values()
-        if job_of(t) == PROCESS and _in(chosen, t) and t.contract.experiment in busy
-    ]
+    # A table without work is left out: its step would only say so, check by check.
+    busy = {p.table for p in work}
+    tables = [t for t in platform.tables.values() if t.path in busy]
     with_days = [t for t in tables if _is_daily(platform, t.path)]
     spans = _spans(platform, daily, chosen)
     found: list[Next] = []
