@@ -25,7 +25,7 @@ from gatehouse import day as toy_day
 from koploper_pipelines.contracts import Contract
 from koploper_pipelines.gates import fingerprint as fingerprint_module
 from koploper_pipelines.gates.fingerprint import code_fingerprint
-from koploper_pipelines.gates.plan import MAX_DAYS_PER_RUN, Pending, Plan, in_order, ranges, shifted
+from koploper_pipelines.gates.plan import MAX_DAYS_PER_RUN, Pending, Plan, in_order, joined, ranges, shifted
 from koploper_pipelines.gates.step import Report
 from koploper_pipelines.gates.table import GatedTable, Reads, Step
 from koploper_pipelines.resources.lake import UNKNOWN, WHOLE, Head, Lake, NoTable, PartitionState
@@ -439,15 +439,50 @@ def test_ranges_are_cut_at_gaps_and_at_month_ends(pending: list[str], expected: 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_ranges_hold_each_day_once_and_are_no_longer_than_a_month(seed: int) -> None:
+def test_ranges_hold_each_day_once_and_lie_within_a_month(seed: int) -> None:
     draw = random.Random(seed)
     chosen = draw.sample(days("2023-11-01", 150), draw.randint(1, 150))
     found = ranges(chosen)
     spread = [days(a, (date.fromisoformat(b) - date.fromisoformat(a)).days + 1) for a, b in found]
     assert sorted(d for r in spread for d in r) == sorted(chosen)
-    assert all(len(r) <= MAX_DAYS_PER_RUN and len({d[:7] for d in r}) == 1 for r in spread)
+    assert all(len({d[:7] for d in r}) == 1 for r in spread)
     for (_, last), (first, _) in itertools.pairwise(found):
         assert shifted(last, 1, 1) != [first] or first.endswith("-01"), "two ranges that could be one"
+
+
+OCTOBER, NOVEMBER, DECEMBER = (
+    ("2024-10-30", "2024-10-31"),
+    ("2024-11-01", "2024-11-30"),
+    ("2024-12-01", "2024-12-01"),
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "most", "expected"),
+    [
+        ({}, 1, [("2024-10-30", "2024-12-01")]),
+        ({"2024-10-31": 5, "2024-11-30": 5}, 10, [("2024-10-30", "2024-12-01")]),
+        ({"2024-10-31": 5, "2024-11-30": 6}, 10, [OCTOBER, ("2024-11-01", "2024-12-01")]),
+        ({"2024-11-30": 6, "2024-12-01": 5}, 10, [("2024-10-30", "2024-11-30"), DECEMBER]),
+        # More than may be is made in one run all the same when it is one month: no run is less.
+        ({"2024-10-31": 11, "2024-11-15": 11, "2024-12-01": 11}, 10, [OCTOBER, NOVEMBER, DECEMBER]),
+        # Rows of days that are not pending are not made, and limit nothing.
+        ({"2024-10-29": 99, "2024-12-02": 99}, 10, [("2024-10-30", "2024-12-01")]),
+    ],
+)
+def test_months_of_few_rows_are_one_range(rows: dict[str, int], most: int, expected: list[Any]) -> None:
+    assert joined([OCTOBER, NOVEMBER, DECEMBER], rows, most) == expected
+
+
+def test_ranges_that_do_not_touch_stay_apart() -> None:
+    apart = [("2024-10-01", "2024-10-02"), ("2024-10-04", "2024-10-04"), ("2024-11-01", "2024-11-01")]
+    assert joined(apart, {}, 1_000_000) == apart
+
+
+def test_joined_ranges_are_no_longer_than_a_quarter() -> None:
+    found = joined(ranges(days("2024-01-01", 366)), {}, 1_000_000)
+    assert [first for first, _ in found] == ["2024-01-01", "2024-04-01", "2024-07-01", "2024-10-01"]
+    assert MAX_DAYS_PER_RUN == 92 and found[-1][1] == "2024-12-31"
 
 
 def test_tables_come_after_their_inputs_in_any_order_of_declaration() -> None:

@@ -24,7 +24,15 @@ from dagster._utils.schedules import cron_string_iterator
 from services import CKAN_COLUMNS, ckan_export
 
 from koploper_pipelines.automation.jobs import next_requests
-from koploper_pipelines.automation.night import FETCH, PROCESS, PUBLISH, RANGE_END, RANGE_START, WORK_TAG
+from koploper_pipelines.automation.night import (
+    FETCH,
+    PROCESS,
+    PUBLISH,
+    RANGE_END,
+    RANGE_START,
+    WORK_TAG,
+    job_of,
+)
 from koploper_pipelines.automation.run import Ran, open_instance
 from koploper_pipelines.build import build_definitions, build_platform
 from koploper_pipelines.gates.asset import NIGHT_TAG
@@ -197,6 +205,18 @@ def test_after_fetching_comes_processing_also_when_it_failed(
     # The same question again gives the same key, so that the daemon starts it once.
     again = sensing.asks()
     assert isinstance(again, dg.RunRequest) and again.run_key == request.run_key
+
+
+def test_runs_hold_the_tables_that_have_work_and_no_others(sensing: Sensing) -> None:
+    sensing.has_run(FETCH, STATUS.SUCCESS, {})
+    held: set[str] = set()
+    while isinstance(request := sensing.asks(), dg.RunRequest) and request.job_name == PROCESS:
+        held |= {"/".join(k.path) for k in request.asset_selection or []}
+        sensing.has_run(PROCESS, STATUS.FAILURE, request.tags)
+    processed = {p for p, t in sensing.platform.tables.items() if job_of(t) == PROCESS}
+    assert held == {p.table for p in sensing.platform.plan().pending()} & processed
+    # What waits for a first input has no work: tables of experiments of which nothing has landed.
+    assert held < processed
 
 
 def test_failed_work_is_planned_again_without_it_and_then_published(sensing: Sensing) -> None:
