@@ -58,7 +58,7 @@ def nobody_asks_to_sign_up(page: Page, shoot: Shoot) -> None:
 
 def the_graph_shows_five_layers(page: Page, shoot: Shoot) -> None:
     # In a smaller window a person zooms in: a small graph shows names only, and no layers.
-    page.set_viewport_size({"width": 6000, "height": 3600})
+    page.set_viewport_size({"width": 6000, "height": 5000})
     page.goto('/asset-groups~group:"snuffelfiets"')
     layers = Counter(file.parent.name for file in CONTRACTS.glob("*/*.yaml"))
     assert len(layers) == 5
