@@ -66,6 +66,8 @@ def the_graph_shows_five_layers(page: Page, shoot: Shoot) -> None:
         expect(page.get_by_text(layer, exact=True)).to_have_count(tables)
     for table in ("passages", "bereik", "pm25_gemeente"):
         expect(page.get_by_text(table, exact=True).first).to_be_visible()
+    # Each asset asks for its state by itself.
+    expect(page.get_by_text("Loading...")).to_have_count(0)
     expect(page.get_by_text("Never materialized").first).to_be_visible()
     shoot("graph")
     page.set_viewport_size(SCREEN)

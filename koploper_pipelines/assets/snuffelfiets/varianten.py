@@ -26,7 +26,6 @@ from koploper_pipelines.assets.snuffelfiets.indicators.air import areas_ridden, 
 from koploper_pipelines.assets.snuffelfiets.indicators.passages import in_province, stations
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.methods.sums import fixed_point_sum
 from koploper_pipelines.relations import count, select
 
 if TYPE_CHECKING:
@@ -445,6 +444,8 @@ def _rides(con: duckdb.DuckDBPyConnection, parts: Mapping[tuple[int, float], int
 
 def _stretches(con: duckdb.DuckDBPyConnection, gap_min: float) -> duckdb.DuckDBPyRelation:
     """Riding without a rest longer than the shortest gap, as segments: all rides are made of those."""
+    from koploper_pipelines.methods.sums import fixed_point_sum
+
     return con.sql(f"""
         WITH begonnen AS (
             SELECT apparaat, opgenomen_op AS begin_op, lead(opgenomen_op, 1, 'infinity') OVER (
@@ -532,6 +533,7 @@ def _sums(step: Step, areas: pd.DataFrame, versions: Mapping[tuple[int, int], in
     Passages are summed by ride first, since versions share rides.
     """
     from koploper_pipelines.methods.snuffelfiets import background
+    from koploper_pipelines.methods.sums import fixed_point_sum
 
     con = step.con
     hours = f"{OWN}uren"

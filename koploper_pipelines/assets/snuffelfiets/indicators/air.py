@@ -18,7 +18,6 @@ from koploper_pipelines.assets.snuffelfiets.indicators import (
 from koploper_pipelines.assets.snuffelfiets.indicators.passages import coded, in_province, stations, total
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.methods.sums import fixed_point_sum
 
 if TYPE_CHECKING:
     import duckdb
@@ -104,6 +103,7 @@ def pm25_uur(step: Step) -> Offered:
     import pandas as pd
 
     from koploper_pipelines.methods.snuffelfiets import background
+    from koploper_pipelines.methods.sums import fixed_point_sum
 
     passages = step.read(PASSAGES)
     hours = background.hours(step.con, in_province(step, step.read(REFERENCE)), step.read(WEATHER))
@@ -286,4 +286,6 @@ def sums_sql(keys: str, passages: str = "gebiedspassages") -> str:
 
 
 def _summed(expression: str, which: str = "") -> str:
+    from koploper_pipelines.methods.sums import fixed_point_sum
+
     return f"coalesce({fixed_point_sum(expression, which)}, 0)"
