@@ -126,18 +126,19 @@ def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen:
     return found
 
 
-def spans_of(platform: Platform, days: Iterable[str]) -> list[tuple[str, str]]:
-    """The ranges of days that runs are made of: a month each, or more months of few rows."""
-    return joined(ranges(days), _landed(platform), platform.settings.run_rows)
+def spans_of(platform: Platform, days: Iterable[str], landed: Mapping[str, int]) -> list[tuple[str, str]]:
+    """The ranges of days that runs are made of: a month each, or more months of few landed rows."""
+    return joined(ranges(days), landed, platform.settings.run_rows)
 
 
 def _spans(platform: Platform, daily: Sequence[Pending], chosen: Chosen) -> list[tuple[str, str]]:
     """The contiguous ranges of pending days, in the order in which they are to be made."""
     # Rows without a day come along with any day; when they are all there is, an idle day carries them.
     carrier = chosen.first or platform.clock.today().isoformat()
-    spans = spans_of(platform, (p.partition for p in daily)) or ([(carrier, carrier)] if daily else [])
+    landed = rows_landed(platform)
+    days = (p.partition for p in daily)
+    spans = spans_of(platform, days, landed) or ([(carrier, carrier)] if daily else [])
     # Last the days that only border on landed ones: they are empty, and not every table may begin empty.
-    landed = _landed(platform)
     return sorted(spans, key=lambda span: not any(span[0] <= day <= span[1] for day in landed))
 
 
@@ -157,7 +158,7 @@ def _tags(night: str, span: tuple[str, str], work: Collection[Pending]) -> dict[
     return {NIGHT_TAG: night, RANGE_START: span[0], RANGE_END: span[1], WORK_TAG: _tag(work)}
 
 
-def _landed(platform: Platform) -> Counter[str]:
+def rows_landed(platform: Platform) -> Counter[str]:
     """Days of which rows have landed, in the tables that can be trusted, with their number of rows."""
     plan = platform.plan()
     found: Counter[str] = Counter()

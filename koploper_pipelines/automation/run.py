@@ -26,6 +26,7 @@ from koploper_pipelines.automation.night import (
     Next,
     job_of,
     next_run,
+    rows_landed,
     spans_of,
 )
 from koploper_pipelines.gates.asset import AGAIN, NIGHT_TAG, asset_key
@@ -248,7 +249,7 @@ def _rebuilding(platform: Platform, night: str, chosen: Chosen) -> Iterator[Next
     trusted = [t for t in daily if not plan.distrusted(t)]
     days = {p for t in trusted for p in plan.pending_of(t)}
     days |= {p for t in trusted if (head := plan.head(t.path)) for p in head.partitions}
-    spans = spans_of(platform, days)
+    spans = spans_of(platform, days, rows_landed(platform))
     for first, last in spans:
         keys = tuple(asset_key(t.path) for t in (tables if (first, last) == spans[-1] else daily))
         tags = {NIGHT_TAG: night, RANGE_START: first, RANGE_END: last}

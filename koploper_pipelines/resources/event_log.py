@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
@@ -90,7 +91,7 @@ class EventLog(SqliteEventLogStorage):
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Add events to the log, those of a run all or none, and wake who watches the file of their run."""
-        for run_id, of_run in groupby(events, key=_run_id):
+        for run_id, of_run in groupby(events, key=attrgetter("run_id")):
             # The index is closed last, as when Dagster writes to the one after the other.
             with self._at_once(INDEX_SHARD_NAME), self._at_once(run_id):
                 for event in of_run:
@@ -136,10 +137,6 @@ class SqliteStorage(DagsterSqliteStorage):
     ) -> SqliteStorage:
         """As `dagster.yaml` configures it."""
         return cls.from_local(inst_data=inst_data, **config_value)
-
-
-def _run_id(event: EventLogEntry) -> str:
-    return event.run_id
 
 
 def _without_waiting_for_the_disk(connection: Any, _: object) -> None:
