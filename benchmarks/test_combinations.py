@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime
 from itertools import product
 from pathlib import Path
@@ -55,11 +56,11 @@ def _ratio(home: Path, rows: int) -> float:
 
 def _seconds(platform: Platform, asked: Sequence[Combination]) -> float:
     choice = SnuffelfietsSettings()
-    step = RunStep(platform, platform.plan(), platform.tables[variants.VARIANTS], [MONTH])
-    start = time.process_time()
-    rows = variants.figures(step, choice, MONTH, variants.choices(choice), asked)
-    assert rows["waarde"].notna().any() and len(rows) == len(asked)
-    return time.process_time() - start
+    with closing(RunStep(platform, platform.plan(), platform.tables[variants.VARIANTS], [MONTH])) as step:
+        start = time.process_time()
+        rows = variants.figures(step, choice, MONTH, variants.choices(choice), asked)
+        assert rows["waarde"].notna().any() and len(rows) == len(asked)
+        return time.process_time() - start
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -126,7 +126,7 @@ def _audit_as_it_is(platform: Platform, table: GatedTable) -> list[Verdict]:
         rows = platform.lake.relation(step.con, table.path, head.version)
         return audit(platform, table.contract, step.con, rows, sorted(head.partitions))
     finally:
-        step.con.close()
+        step.close()
 
 
 def _merged(verdicts: list[Verdict]) -> list[Verdict]:

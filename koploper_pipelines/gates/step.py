@@ -69,6 +69,18 @@ class Platform:
         return Gate(self.lake, self.ledger, self.clock, self.settings.small_table_rows)
 
     @cached_property
+    def database(self) -> duckdb.DuckDBPyConnection:
+        """The database of all steps, each with a connection to it; opening one costs ten times that."""
+        import duckdb
+
+        return duckdb.connect(
+            config={
+                "memory_limit": f"{self.settings.query_memory_mb}MB",
+                "temp_directory": str(_spill_folder(self.lake.staging)),
+            }
+        )
+
+    @cached_property
     def warehouse(self) -> Warehouse:
         """The published tables in SQL."""
         from koploper_pipelines.resources.warehouse import Warehouse
@@ -131,15 +143,11 @@ class RunStep:
     """The `Step` of a run: a connection, the partitions in hand, and the inputs as of its start."""
 
     def __init__(self, platform: Platform, plan: Plan, table: GatedTable, partitions: Sequence[str]) -> None:
-        """Open a connection of its own; the caller closes it."""
-        import duckdb
-
-        self.con = duckdb.connect(
-            config={
-                "memory_limit": f"{platform.settings.query_memory_mb}MB",
-                "temp_directory": str(_spill_folder(platform.lake.staging)),
-            }
-        )
+        """Open a connection with room of its own, that no other step sees; the caller closes the step."""
+        self.con = platform.database.cursor()
+        self._room = f"stap_{uuid.uuid4().hex}"
+        self.con.sql(f"ATTACH ':memory:' AS {self._room}")
+        self.con.sql(f"USE {self._room}")
         # Days and hours are computed with the province's zone by name; nothing may depend on the machine's.
         self.con.sql("SET TimeZone = 'UTC'")
         self.partitions: Sequence[str] = tuple(partitions)
@@ -147,6 +155,12 @@ class RunStep:
         self._platform = platform
         self._plan = plan
         self._table = table
+
+    def close(self) -> None:
+        """Give up the connection and all that was made on it."""
+        self.con.sql("USE memory")
+        self.con.sql(f"DETACH {self._room}")
+        self.con.close()
 
     def read(self, table: str) -> duckdb.DuckDBPyRelation:
         """The input's rows that the partitions in hand need, of its last version that passed its gate."""
@@ -275,7 +289,7 @@ def run_table(
         passage = Passage(run_id, night, {p: plan.provenance(table, p) for p in partitions})
         outcome = platform.gate.admit(step.con, table.contract, offered, passage, partitions)
     finally:
-        step.con.close()
+        step.close()
     return Report((outcome,), tuple(partitions), tuple(skipped), notes=offered.notes)
 
 
@@ -314,7 +328,7 @@ def _land(platform: Platform, plan: Plan, table: GatedTable, run_id: str, night:
     source: Verdict | None = None
     notes: dict[str, Any] = {}
     # One process lands at a time: a delivery's control totals count what has landed before it.
-    with closing(step.con), platform.lake.lock(f"{table.path}/landing"):
+    with closing(step), platform.lake.lock(f"{table.path}/landing"):
         yielded: Iterator[Delivery | SourceState] = table.make(step)
         for item in yielded:
             if isinstance(item, SourceState):

@@ -32,12 +32,27 @@ def spilt(platform: Platform) -> Iterator[Path]:
 
 
 def test_a_large_query_goes_on_on_disk_and_leaves_nothing(platform: Platform) -> None:
-    with closing(step_of(platform).con) as con:
+    with closing(step_of(platform)) as step:
+        con = step.con
         # Hashes, so that they cannot be kept smaller than they are.
         con.sql(f"CREATE TABLE groot AS SELECT hash(i) AS h FROM range({ROWS}) t(i)")
         assert sum(f.stat().st_size for f in spilt(platform)) > 100_000_000
         assert con.sql("SELECT count(*) FROM groot").fetchall() == [(ROWS,)]
-    assert list(platform.lake.staging.iterdir()) == []
+    assert sum(f.stat().st_size for f in spilt(platform)) == 0
+
+
+def test_what_a_step_made_is_gone_with_it_and_no_other_step_sees_it(platform: Platform) -> None:
+    def made(step: RunStep) -> list[tuple[str]]:
+        return step.con.sql("SELECT table_name FROM duckdb_tables()").fetchall()
+
+    with closing(step_of(platform)) as other:
+        with closing(step_of(platform)) as step:
+            step.con.sql("CREATE TABLE judged AS SELECT 1 AS x")
+            other.con.sql("CREATE TABLE judged AS SELECT 2 AS x")
+            assert [s.con.sql("FROM judged").fetchall() for s in (step, other)] == [[(1,)], [(2,)]]
+        assert made(other) == [("judged",)]
+    with closing(step_of(platform)) as later:
+        assert made(later) == []
 
 
 def test_what_a_killed_process_left_is_removed_and_of_a_living_one_stays(platform: Platform) -> None:
@@ -47,12 +62,12 @@ def test_what_a_killed_process_left_is_removed_and_of_a_living_one_stays(platfor
     for folder in folders.values():
         folder.mkdir()
         (folder / "duckdb_temp_storage").write_bytes(b"rest")
-    step_of(platform).con.close()
+    step_of(platform).close()
     assert [n for n, folder in folders.items() if folder.exists()] == [1]
 
 
 def test_the_setting_is_what_queries_may_take(platform: Platform) -> None:
-    with closing(step_of(platform).con) as con, duckdb.connect() as plain:
-        asked = "SELECT current_setting('memory_limit')"
+    with closing(step_of(platform)) as step, duckdb.connect() as plain:
+        con, asked = step.con, "SELECT current_setting('memory_limit')"
         assert con.sql(asked).fetchall() != plain.sql(asked).fetchall()
         assert con.sql(asked).fetchall()[0][0].startswith("95.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, date, datetime
 
 import pandas as pd
@@ -50,8 +51,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
 
 def world(platform: Platform, asked: list[Combination]) -> variants._World:
     choice = SnuffelfietsSettings()
-    step = RunStep(platform, platform.plan(), platform.tables[variants.VARIANTS], [MONTH])
-    return variants._world(step, choice, MONTH, variants.choices(SnuffelfietsSettings()), asked)
+    with closing(RunStep(platform, platform.plan(), platform.tables[variants.VARIANTS], [MONTH])) as step:
+        return variants._world(step, choice, MONTH, variants.choices(SnuffelfietsSettings()), asked)
 
 
 def usual() -> dict[str, gevoeligheid.Level]:
@@ -140,8 +141,8 @@ def test_a_month_that_stays_as_it_is_is_not_made_again(platform: Platform) -> No
 
 def test_months_in_one_step_do_not_meet(platform: Platform) -> None:
     choice = SnuffelfietsSettings()
-    step = RunStep(platform, platform.plan(), platform.tables[variants.VARIANTS], [MONTH])
-    made = [variants.figures(step, choice, MONTH, variants.choices(choice), [usual()]) for _ in range(2)]
+    with closing(RunStep(platform, platform.plan(), platform.tables[variants.VARIANTS], [MONTH])) as step:
+        made = [variants.figures(step, choice, MONTH, variants.choices(choice), [usual()]) for _ in range(2)]
     pd.testing.assert_frame_equal(*made)
 
 

@@ -322,7 +322,10 @@ def _world(
 
 def _clear(con: duckdb.DuckDBPyConnection) -> None:
     """Drop the tables of a month: the next one makes its own, and they are large."""
-    names = con.sql(f"SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, '{OWN}')")
+    names = con.sql(
+        "SELECT table_name FROM duckdb_tables()"
+        f" WHERE starts_with(table_name, '{OWN}') AND database_name IN (current_database(), 'temp')"
+    )
     for (name,) in names.fetchall():
         con.sql(f"DROP TABLE {name}")
 

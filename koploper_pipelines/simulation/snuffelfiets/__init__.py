@@ -50,6 +50,8 @@ from koploper_pipelines.simulation.snuffelfiets.truth import write_official_trut
 FIRST_ID = 41_000_000
 DEVICES = 60
 DEMO_SEED = 2026
+DEMO_ROWS = 300_000
+"""Half of what these devices would send in three months: nothing is lost of what the demo shows, but time."""
 
 
 def simulate(
@@ -148,6 +150,7 @@ def demo(inbox: Path, folder: Path, *, first: date, last: date, now: datetime) -
         days=(last - first).days + 1,
         participants=DEVICES,
         seed=DEMO_SEED,
+        rows=DEMO_ROWS,
         files_per="dag",
         reference=False,
     )
