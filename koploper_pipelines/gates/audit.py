@@ -11,9 +11,10 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from koploper_pipelines.contracts import Contract, Expectation, Rule
 from koploper_pipelines.gates.measures import (
@@ -32,6 +33,7 @@ from koploper_pipelines.resources.lake import UNKNOWN, WHOLE
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
+    from great_expectations.core.batch_definition import BatchDefinition
 
 EXAMPLES = 5
 MOST_DIRECT = 3
@@ -39,7 +41,8 @@ MOST_DIRECT = 3
 one or two a column; it is counted in one pass only, since each costs more than twenty thousand rows do.
 """
 REDACTED = "•••"
-COUNTS, EACH_ROW = "BASIC", "COMPLETE"
+COUNTS: Literal["BASIC"] = "BASIC"
+EACH_ROW: Literal["COMPLETE"] = "COMPLETE"
 """What Great Expectations is to say of rows: how many break a rule, or which; the second takes it half as
 long again."""
 _Limited: TypeAlias = list[tuple[int, float, float]]
@@ -158,14 +161,15 @@ def judge(groups: Sequence[Measured]) -> list[list[Verdict]]:
     Great Expectations judges all measures at once: it costs by the expectation and not by the row. Where it
     is to see the rows too, what it says of them must be what the database counted.
     """
-    of_rows = _judge_rows([(g.staged, r) for g in groups for r in g.rules if _is_direct(g, r)])
+    validation = _Validation()
+    of_rows = _judge_rows(validation, [(g.staged, r) for g in groups for r in g.rules if _is_direct(g, r)])
     following = iter(of_rows)
     return [
         [
             _with_examples(group.staged, _agreed(next(following), v) if _is_direct(group, v.rule) else v)
             for v in counted
         ]
-        for group, counted in zip(groups, _judge_measures(groups), strict=True)
+        for group, counted in zip(groups, _judge_measures(validation, groups), strict=True)
     ]
 
 
@@ -202,12 +206,12 @@ def _agreed(of_rows: Verdict, counted: Verdict) -> Verdict:
     return of_rows
 
 
-def _judge_measures(groups: Sequence[Measured]) -> list[list[Verdict]]:
+def _judge_measures(validation: _Validation, groups: Sequence[Measured]) -> list[list[Verdict]]:
     """Have the measures of all groups judged in one validation."""
     limited = [
         [_against_limits(r, g.frame, g.measures) for r in g.rules if r.name not in g.unable] for g in groups
     ]
-    outside, problem = _outside([rows for group in limited for rows in group])
+    outside, problem = _outside(validation, [rows for group in limited for rows in group])
     found = iter(outside)
     return [
         [
@@ -242,7 +246,7 @@ def _against_limits(rule: Rule, frame: pd.DataFrame, measures: Mapping[str, Meas
     return limited
 
 
-def _outside(limited: Sequence[_Limited]) -> tuple[list[set[int]], str | None]:
+def _outside(validation: _Validation, limited: Sequence[_Limited]) -> tuple[list[set[int]], str | None]:
     """For each rule the rows of its measures that lie outside its limits; or why nothing could be judged."""
     import pandas as pd
 
@@ -262,7 +266,7 @@ def _outside(limited: Sequence[_Limited]) -> tuple[list[set[int]], str | None]:
             "ignore_row_if": "either_value_is_missing",
         },
     )
-    result = _validate(frame, {"binnen_grenzen": reached}, EACH_ROW)["binnen_grenzen"]
+    result = validation.of(frame, {"binnen_grenzen": reached}, EACH_ROW)["binnen_grenzen"]
     if result.problem:
         return found, result.problem
     for index in result.unexpected_index:
@@ -343,12 +347,12 @@ def _verdict_of_measures(
     )
 
 
-def _judge_rows(asked: Sequence[tuple[Staged, Rule]]) -> list[Verdict]:
+def _judge_rows(validation: _Validation, asked: Sequence[tuple[Staged, Rule]]) -> list[Verdict]:
     """Have Great Expectations judge the rows themselves: the rules on the same rows in one validation."""
     verdicts: dict[tuple[str, str], Verdict] = {}
     for relation, rules in groupby(sorted(asked, key=_relation), key=_relation):
         of_relation = list(rules)
-        for verdict in _judge_rows_of(of_relation[0][0], [r for _, r in of_relation]):
+        for verdict in _judge_rows_of(validation, of_relation[0][0], [r for _, r in of_relation]):
             verdicts[relation, verdict.rule.name] = verdict
     return [verdicts[staged.relation, rule.name] for staged, rule in asked]
 
@@ -357,7 +361,7 @@ def _relation(asked: tuple[Staged, Rule]) -> str:
     return asked[0].relation
 
 
-def _judge_rows_of(staged: Staged, rules: Sequence[Rule]) -> list[Verdict]:
+def _judge_rows_of(validation: _Validation, staged: Staged, rules: Sequence[Rule]) -> list[Verdict]:
     frame = staged.con.sql(f"SELECT * FROM {staged.relation}").df()
     expectations: dict[str, Expectation] = {}
     unable: dict[str, str] = {}
@@ -367,7 +371,7 @@ def _judge_rows_of(staged: Staged, rules: Sequence[Rule]) -> list[Verdict]:
             expectations.update(zip(_names(rule), parts, strict=True))
         except (NotEvaluable, KeyError, ValueError) as error:
             unable[rule.name] = _first_line(error)
-    results = _validate(frame, expectations, COUNTS)
+    results = validation.of(frame, expectations, COUNTS)
     return [
         _unable(rule, unable[rule.name])
         if rule.name in unable
@@ -425,60 +429,76 @@ class _Result:
     problem: str | None
 
 
-def _validate(
-    frame: pd.DataFrame, expectations: Mapping[str, Expectation], result_format: str
-) -> dict[str, _Result]:
-    """Validate a frame in a fresh context; a result for each named expectation."""
-    import warnings
+class _Validation:
+    """The validations of one audit, in a context that is made for it."""
 
-    if not expectations:
-        return {}
-    with warnings.catch_warnings():
-        # It warns of its own imports, and of patterns with groups; what it finds is in its results.
-        warnings.simplefilter("ignore")
-        return _great_expectations(frame, expectations, result_format)
+    def of(
+        self,
+        frame: pd.DataFrame,
+        expectations: Mapping[str, Expectation],
+        result_format: Literal["BASIC", "COMPLETE"],
+    ) -> dict[str, _Result]:
+        """Validate a frame; a result for each named expectation."""
+        import warnings
 
+        if not expectations:
+            return {}
+        with warnings.catch_warnings():
+            # It warns of its own imports, and of patterns with groups; what it finds is in its results.
+            warnings.simplefilter("ignore")
+            return self._validated(frame, expectations, result_format)
 
-def _great_expectations(
-    frame: pd.DataFrame, expectations: Mapping[str, Expectation], result_format: str
-) -> dict[str, _Result]:
-    import os
+    @cached_property
+    def _frames(self) -> BatchDefinition[Any]:
+        """Where the context takes a frame from."""
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import (
+            DataContextConfig,
+            InMemoryStoreBackendDefaults,
+            ProgressBarsConfig,
+        )
+        from great_expectations.datasource.fluent.pandas_datasource import PandasDatasource
 
-    # Read when the package is imported: nothing is ever sent from here.
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
-    from great_expectations.data_context.types.base import (
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
-    from great_expectations.datasource.fluent.pandas_datasource import PandasDatasource
+        setup = DataContextConfig(
+            # In memory, without the folder for a documentation site that every context leaves by default.
+            store_backend_defaults=InMemoryStoreBackendDefaults(),
+            progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+        )
+        context = gx.get_context(mode="ephemeral", project_config=setup)
+        # Added when it is whole: at each addition the context writes out all that it holds.
+        source = PandasDatasource(name="staged")
+        source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
+        rows = context.data_sources.add_pandas(source).get_asset("rows")
+        frames: BatchDefinition[Any] = rows.get_batch_definition("all")
+        return frames
 
-    setup = DataContextConfig(
-        # In memory, without the folder for a documentation site that every context leaves behind by default.
-        store_backend_defaults=InMemoryStoreBackendDefaults(),
-        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
-    )
-    context = gx.get_context(mode="ephemeral", project_config=setup)
-    # Added when it is whole: at each addition the context writes out all that it holds.
-    source = PandasDatasource(name="staged")
-    source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
-    rows = context.data_sources.add_pandas(source).get_asset("rows")
-    batch = rows.get_batch_definition("all").get_batch({"dataframe": frame})
-    results: dict[str, _Result] = {}
-    suite = gx.ExpectationSuite(name="contract")
-    for name, e in expectations.items():
-        try:
-            suite.expectations.append(getattr(gxe, _camel(e.type))(**e.kwargs, meta={"name": name}))
-        except (AttributeError, ValueError) as error:
-            # No such expectation, or not with these arguments.
-            results[name] = _Result(False, 0, (), None, f"{e.type}: {_first_line(error)}")
-    for outcome in batch.validate(suite, result_format=result_format).results:
-        config = outcome.expectation_config
-        assert config is not None and config.meta is not None
-        results[config.meta["name"]] = _result(outcome)
-    return results
+    def _validated(
+        self,
+        frame: pd.DataFrame,
+        expectations: Mapping[str, Expectation],
+        result_format: Literal["BASIC", "COMPLETE"],
+    ) -> dict[str, _Result]:
+        import os
+
+        # Read when the package is imported: nothing is ever sent from here.
+        os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+        import great_expectations as gx
+        import great_expectations.expectations as gxe
+
+        batch = self._frames.get_batch({"dataframe": frame})
+        results: dict[str, _Result] = {}
+        suite = gx.ExpectationSuite(name="contract")
+        for name, e in expectations.items():
+            try:
+                suite.expectations.append(getattr(gxe, _camel(e.type))(**e.kwargs, meta={"name": name}))
+            except (AttributeError, ValueError) as error:
+                # No such expectation, or not with these arguments.
+                results[name] = _Result(False, 0, (), None, f"{e.type}: {_first_line(error)}")
+        for outcome in batch.validate(suite, result_format=result_format).results:
+            config = outcome.expectation_config
+            assert config is not None and config.meta is not None
+            results[config.meta["name"]] = _result(outcome)
+        return results
 
 
 def _result(outcome: Any) -> _Result:
