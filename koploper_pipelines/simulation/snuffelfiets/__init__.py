@@ -50,8 +50,8 @@ from koploper_pipelines.simulation.snuffelfiets.truth import write_official_trut
 FIRST_ID = 41_000_000
 DEVICES = 60
 DEMO_SEED = 2026
-DEMO_ROWS = 300_000
-"""Half of what these devices would send in three months: nothing is lost of what the demo shows, but time."""
+DEMO_ROWS_PER_DAY = 59
+"""Of a device: half the activity of Q1 2024, which shows the same in less time."""
 
 
 def simulate(
@@ -143,14 +143,15 @@ def demo(inbox: Path, folder: Path, *, first: date, last: date, now: datetime) -
     """
     scratch = folder / "per_dag"
     shutil.rmtree(scratch, ignore_errors=True)
+    days = (last - first).days + 1
     made = simulate(
         scratch,
         folder / f"seed-{DEMO_SEED}",
         last_day=last,
-        days=(last - first).days + 1,
+        days=days,
         participants=DEVICES,
         seed=DEMO_SEED,
-        rows=DEMO_ROWS,
+        rows=DEMO_ROWS_PER_DAY * DEVICES * days,
         files_per="dag",
         reference=False,
     )
