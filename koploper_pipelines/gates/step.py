@@ -295,8 +295,9 @@ def run_table(
 
 def _in_hand(plan: Plan, table: GatedTable, chosen: Sequence[str] | None, again: bool) -> list[str]:
     kind = table.contract.partition_kind
-    if kind is None and again:
+    if kind is None and again and plan.head(table.path) is not None:
         return [WHOLE]
+    # What was never made is made when there is something to make it of, and then it is pending.
     pending = set(plan.pending_of(table))
     if kind == "dag" and chosen is not None:
         # Rows without a day belong to no chosen day, so they come along with any.

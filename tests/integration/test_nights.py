@@ -104,7 +104,7 @@ def test_ten_nights_with_a_failed_gate_and_a_kill_make_the_tables_of_one(
 @pytest.mark.full
 @pytest.mark.parametrize("with_failures", [None, 11, 12, 13])
 @pytest.mark.parametrize("clock", [ADVANCING, STANDING_STILL], ids=["advancing", "standing still"])
-@pytest.mark.parametrize(("how", "seed"), [("contiguous", 3), ("at random", 4), ("at random", 5)])
+@pytest.mark.parametrize(("how", "seed"), [("contiguous", 4), ("at random", 4), ("at random", 5)])
 def test_ten_nights_in_any_order_make_the_tables_of_one(
     in_one_night: toolbox.Standing,
     real_text: str,
@@ -245,7 +245,8 @@ def a_night_with_a_failing_gate(platform: Platform) -> None:
     before = toolbox.lake_table(platform, CLEANED)
     per_day = before["meetdag"].astype("str").value_counts()
     assert per_day.index[0] == "2024-11-12"
-    assert per_day.iloc[1] < 250 < per_day.iloc[0]
+    of_the_other = per_day.get("2024-11-11", 0)
+    assert of_the_other < 250 < per_day.iloc[0]
     table = platform.tables[CLEANED]
     strict = Rule(
         name="te_streng",
@@ -266,7 +267,7 @@ def a_night_with_a_failing_gate(platform: Platform) -> None:
     assert any("te_streng" in r for r in came_to.refusals)
     after = toolbox.lake_table(platform, CLEANED)["meetdag"].astype("str").value_counts()
     assert after["2024-11-12"] == per_day["2024-11-12"]
-    assert after["2024-11-11"] > per_day["2024-11-11"]
+    assert after["2024-11-11"] > of_the_other
     assert "2024-11-12" in platform.plan().pending_of(platform.tables[CLEANED])
 
 
