@@ -439,14 +439,33 @@ class _Validation:
         result_format: Literal["BASIC", "COMPLETE"],
     ) -> dict[str, _Result]:
         """Validate a frame; a result for each named expectation."""
+        import os
         import warnings
 
         if not expectations:
             return {}
+        results: dict[str, _Result] = {}
         with warnings.catch_warnings():
             # It warns of its own imports, and of patterns with groups; what it finds is in its results.
             warnings.simplefilter("ignore")
-            return self._validated(frame, expectations, result_format)
+            # Read when the package is imported: nothing is ever sent from here.
+            os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+            import great_expectations as gx
+            import great_expectations.expectations as gxe
+
+            batch = self._frames.get_batch({"dataframe": frame})
+            suite = gx.ExpectationSuite(name="contract")
+            for name, e in expectations.items():
+                try:
+                    suite.expectations.append(getattr(gxe, _camel(e.type))(**e.kwargs, meta={"name": name}))
+                except (AttributeError, ValueError) as error:
+                    # No such expectation, or not with these arguments.
+                    results[name] = _Result(False, 0, (), None, f"{e.type}: {_first_line(error)}")
+            for outcome in batch.validate(suite, result_format=result_format).results:
+                config = outcome.expectation_config
+                assert config is not None and config.meta is not None
+                results[config.meta["name"]] = _result(outcome)
+        return results
 
     @cached_property
     def _frames(self) -> BatchDefinition[Any]:
@@ -471,34 +490,6 @@ class _Validation:
         rows = context.data_sources.add_pandas(source).get_asset("rows")
         frames: BatchDefinition[Any] = rows.get_batch_definition("all")
         return frames
-
-    def _validated(
-        self,
-        frame: pd.DataFrame,
-        expectations: Mapping[str, Expectation],
-        result_format: Literal["BASIC", "COMPLETE"],
-    ) -> dict[str, _Result]:
-        import os
-
-        # Read when the package is imported: nothing is ever sent from here.
-        os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-        import great_expectations as gx
-        import great_expectations.expectations as gxe
-
-        batch = self._frames.get_batch({"dataframe": frame})
-        results: dict[str, _Result] = {}
-        suite = gx.ExpectationSuite(name="contract")
-        for name, e in expectations.items():
-            try:
-                suite.expectations.append(getattr(gxe, _camel(e.type))(**e.kwargs, meta={"name": name}))
-            except (AttributeError, ValueError) as error:
-                # No such expectation, or not with these arguments.
-                results[name] = _Result(False, 0, (), None, f"{e.type}: {_first_line(error)}")
-        for outcome in batch.validate(suite, result_format=result_format).results:
-            config = outcome.expectation_config
-            assert config is not None and config.meta is not None
-            results[config.meta["name"]] = _result(outcome)
-        return results
 
 
 def _result(outcome: Any) -> _Result:
