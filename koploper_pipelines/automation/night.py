@@ -96,7 +96,14 @@ def _work(platform: Platform, night: str, chosen: Chosen) -> list[Pending]:
 
 
 def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen: Chosen) -> list[Next]:
-    """The runs for pending work: one a contiguous range of days, the tables without days with the last."""
+    """The runs for pending work: one a contiguous range of days, the tables without days with the last.
+
+    Tables that read what no edge of the graph says (figures of any experiment) have a run of their own after
+    all others: in one with the rest they might be made before what they read, and then once more.
+    """
+    last = _made_last(platform)
+    late = [p for p in work if p.table in last]
+    work = [p for p in work if p.table not in last]
     daily = [p for p in work if _is_daily(platform, p.table)]
     # A table without work is left out: its step would only say so, check by check.
     busy = {p.table for p in work}
@@ -123,6 +130,23 @@ def _candidates(platform: Platform, night: str, work: Sequence[Pending], chosen:
         found.append(
             Next(PROCESS, _keys(without), {NIGHT_TAG: night, WORK_TAG: _tag(work)}, "tabellen zonder dagen")
         )
+    if late:
+        keys = _keys([platform.tables[t] for t in dict.fromkeys(p.table for p in late)])
+        tags = {NIGHT_TAG: night, WORK_TAG: _tag(late)}
+        found.append(Next(PROCESS, keys, tags, "wat over alle experimenten gaat"))
+    return found
+
+
+def _made_last(platform: Platform) -> set[str]:
+    """Tables without days that read more than the graph says, and those without days that read them."""
+    found: set[str] = set()
+    tables = [t for t in platform.tables.values() if job_of(t) == PROCESS]
+    without_days = [t for t in tables if not _is_daily(platform, t.path)]
+    more = {t.path for t in without_days if t.also is not None}
+    while more:
+        found |= more
+        readers = (t for t in without_days if found.intersection(r.table for r in t.reads))
+        more = {t.path for t in readers} - found
     return found
 
 
@@ -165,8 +189,9 @@ def rows_landed(platform: Platform) -> Counter[str]:
     for table in platform.tables.values():
         if not table.lands or plan.distrusted(table) or (head := plan.head(table.path)) is None:
             continue
-        if table.contract.partition_kind == "dag":
-            found.update(platform.lake.rows_of_partitions(table.path, head.version))
+        day = table.contract.partition
+        if table.contract.partition_kind == "dag" and day is not None:
+            found.update(platform.lake.rows_of_partitions(table.path, head.version, day))
     return found
 
 

@@ -10,6 +10,7 @@ names the quarantine's version), ledger `gereed`. After a kill between any two, 
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,22 +25,23 @@ from koploper_pipelines.gates.measures import literal, needs_controls, quoted, v
 from koploper_pipelines.gates.staging import (
     Offered,
     SchemaMismatch,
+    arrow_schema,
     cast_sql,
     check_columns,
     check_finite,
     does_not_fit,
+    read_files,
     relation,
-    to_arrow,
+    write_files,
 )
 from koploper_pipelines.resources.clock import Clock
-from koploper_pipelines.resources.lake import Head, Lake, NoTable
+from koploper_pipelines.resources.lake import UNKNOWN, DataFile, Head, Lake, NoTable
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 QUARANTINE = "__quarantaine"
-STAGED_ROW_GROUP = 40_960
-"""Rows that are held in memory at a time while they are staged; DuckDB works in blocks of 2,048."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Gate:
             try:
                 return run.go()
             finally:
-                run.staged_file.unlink(missing_ok=True)
+                shutil.rmtree(run.folder, ignore_errors=True)
 
     def refuse_unread(self, contract: Contract, passage: Passage, source: str, why: str) -> Outcome:
         """Remember that a delivery could not be read as what it should be."""
@@ -139,8 +141,8 @@ class Gate:
             self._mend(table)
 
     def _mend(self, table: str) -> None:
-        for left in self.lake.staging.glob(f"{_file_name(table)}.*.parquet"):
-            left.unlink()
+        for left in self.lake.staging.glob(f"{_file_name(table)}.*"):
+            shutil.rmtree(left)
         for begun in self.ledger.open_passes(table):
             head, quarantine = self.head(table), self.head(table + QUARANTINE)
             if head is not None and head.stamp["gang"] == begun["gang"]:
@@ -149,6 +151,8 @@ class Gate:
             else:
                 if quarantine is not None and quarantine.stamp["gang"] == begun["gang"]:
                     self._undo_quarantine(table, head, quarantine)
+                for name in (table, table + QUARANTINE):
+                    self.lake.forget_files(name, begun["gang"])
                 event = {"gebeurtenis": "afgebroken"}
             event |= {**begun, "toelichting": "afgesloten bij een volgende start"}
             self.ledger.append(self.clock.now(), [event])
@@ -160,8 +164,8 @@ class Gate:
         if named is not None:
             self.lake.restore(name, int(named), stamp)
             return
-        empty = self.lake.schema(name, quarantine.version).empty_table()
-        self.lake.commit(name, empty, stamp, partition="partitie", replace=list(quarantine.partitions))
+        schema = self.lake.schema(name, quarantine.version)
+        self.lake.commit(name, [], schema, stamp, partition="partitie", replace=list(quarantine.partitions))
 
     def repair(self, table: str) -> int:
         """Bring a table with foreign commits back to the last version before them; that version.
@@ -231,7 +235,10 @@ class _Pass:
         self.partitions = partitions
         self.gang = uuid.uuid4().hex
         self.head = gate.head(contract.path)
-        self.staged_file = gate.lake.staging / f"{_file_name(contract.path)}.{self.gang}.parquet"
+        self.folder = gate.lake.staging / f"{_file_name(contract.path)}.{self.gang}"
+        self.physical = self._physical()
+        self.files: list[DataFile] = []
+        self.is_staged = False
         self.staged = Staged(con, f"staged_{self.gang}", contract, offered.controls)
         self.rejected = f"rejected_{self.gang}"
         self.marked = self.staged.over(f"marked_{self.gang}")
@@ -270,24 +277,36 @@ class _Pass:
 
     # -- Staging -------------------------------------------------------------------------------------------
 
+    def _physical(self) -> str | None:
+        """The column by which the table's files are kept apart: none where rows are only ever added.
+
+        A delivery holds rows of many days, and a file for each of them in each delivery would soon be many.
+        """
+        if self.head is not None:
+            return self.gate.lake.partition_of(self.contract.path)
+        return None if self.passage.append else self.contract.partition
+
     def _stage(self) -> None:
-        """Cast the offered rows of the partitions in hand to the contract and put them aside as Parquet."""
+        """Cast the offered rows of the partitions in hand to the contract and put them aside as files."""
         rows = relation(self.con, self.offered.rows)
         check_columns(self.contract, rows)
         types = dict(zip(rows.columns, map(str, rows.types), strict=True))
         casts = ", ".join(cast_sql(c, types[c.name]) for c in self.contract.columns)
-        in_hand = rows.project(casts).filter(f"{self.staged.partition_sql} IN ({_list(self.partitions)})")
-        # Their order says nothing, and to keep it DuckDB holds most rows in memory until they are written.
-        self.con.sql("SET preserve_insertion_order = false")
+        offered = f"offered_{self.gang}"
+        rows.create_view(offered)
+        cast = f"SELECT * FROM (SELECT {casts} FROM {offered}) WHERE {self._of(self.partitions)}"
         try:
-            in_hand.write_parquet(str(self.staged_file), row_group_size=STAGED_ROW_GROUP)
+            self.files = write_files(self.con, cast, self.folder / "aangeboden", self.physical)
         except _conversion_error() as error:
             raise SchemaMismatch(f"{self.contract.path}: {does_not_fit(self.contract, rows)}") from error
-        finally:
-            self.con.sql("RESET preserve_insertion_order")
-        staged = self.con.read_parquet(str(self.staged_file))
+        staged = read_files(self.con, self.contract, self.files, self.physical)
         check_finite(self.contract, staged)
         staged.create_view(self.staged.relation)
+        self.is_staged = True
+
+    def _of(self, partitions: Sequence[str]) -> str:
+        """SQL for whether a row is in one of the partitions."""
+        return f"{self.staged.partition_sql} IN ({_list(partitions)})"
 
     def _take_rejected(self) -> None:
         """Make the step's own rejected rows into rows of the quarantine."""
@@ -391,10 +410,12 @@ class _Pass:
 
     def _refuse(self, held_back: Sequence[str] = ()) -> Outcome:
         """Leave the table as it is; remember why, and keep the refused rows for whoever looks into it."""
-        if self.staged_file.exists():
+        if self.is_staged:
             file = self.gate.refused_rows(self.contract.path)
             file.parent.mkdir(parents=True, exist_ok=True)
-            self.staged_file.replace(file)
+            aside = self.folder / file.name
+            self.con.table(self.staged.relation).write_parquet(str(aside))
+            aside.replace(file)
         refused = list(held_back) or list(self.partitions)
         self.log([self._refusal(refused) | {"bron": self.offered.file}, *_entries(self.verdicts)])
         return Outcome(self.gang, tuple(self.verdicts), None, held_back=tuple(refused))
@@ -409,10 +430,8 @@ class _Pass:
 
     def _promote(self, promoted: list[str], held_back: list[str]) -> Outcome:
         """Commit the quarantine, then the rows with a stamp naming it, then close the pass in the ledger."""
-        rows = self.con.sql(
-            f"SELECT * FROM {self.kept.relation} WHERE {self.kept.partition_sql} IN ({_list(promoted)})"
-        )
-        number = self._count(f"({rows.sql_query()})")
+        files = self._files_of(promoted)
+        number = sum(f.rows for f in files)
         # With the verdicts, and before any row: a kill must not leave rows of which nobody knows the quality.
         self.log([{"gebeurtenis": "begonnen", "bron": self.offered.file}, *_entries(self.verdicts)])
         set_aside, quarantined = self._write_quarantine(promoted)
@@ -433,9 +452,10 @@ class _Pass:
         }
         version = self.gate.lake.commit(
             self.contract.path,
-            to_arrow(rows, self.contract),
+            files,
+            arrow_schema(self.contract),
             stamp,
-            partition=self.contract.partition,
+            partition=self.physical,
             replace=None if self.passage.append else promoted,
         )
         done = [{"gebeurtenis": "gereed", "bron": self.offered.file, "versie": version, **counts}]
@@ -445,30 +465,41 @@ class _Pass:
             self.gang, tuple(self.verdicts), version, tuple(promoted), tuple(held_back), number, quarantined
         )
 
+    def _files_of(self, promoted: Sequence[str]) -> list[DataFile]:
+        """The audited files of the promoted partitions; written anew where rows of them were set aside."""
+        if self.kept is not self.staged:
+            kept = f"SELECT * FROM {self.kept.relation} WHERE {self._of(promoted)}"
+            return write_files(self.con, kept, self.folder / "behouden", self.physical)
+        if self.physical is None:
+            return self.files
+        return [f for f in self.files if (UNKNOWN if f.partition is None else f.partition) in promoted]
+
     def _write_quarantine(self, promoted: Sequence[str]) -> tuple[int | None, int]:
         """Replace the quarantine of the promoted partitions; its version (None: none) and new rows."""
         name = self.marked.partition_sql
-        rows = self.con.sql(
+        rows = (
             f"SELECT partitie, reden, toelichting, rij FROM {self.rejected}"
             f" WHERE partitie IN ({_list(promoted)})"
             f" UNION ALL SELECT {name}, __reden, 'breekt de regel van het contract',"
             f" {_as_json([c.name for c in self.contract.columns])} FROM {self.marked.relation}"
             f" WHERE __reden IS NOT NULL AND {name} IN ({_list(promoted)})"
-        ).to_arrow_table()
+        )
         table = self.contract.path + QUARANTINE
         head = self.gate.head(table)
-        if rows.num_rows == 0 and (head is None or self.passage.append):
+        files = write_files(self.con, rows, self.folder / "quarantaine", "partitie")
+        if not files and (head is None or self.passage.append):
             return head.version if head else None, 0
         stamp = {"gang": self.gang, "run": self.passage.run_id, "ouder": head.stamped_version if head else -1}
         replace = None if self.passage.append else promoted
         version = self.gate.lake.commit(
             table,
-            rows,
+            files,
+            _quarantine_schema(),
             stamp | {"partities": {p: {} for p in promoted}},
             partition="partitie",
             replace=replace,
         )
-        return version, rows.num_rows
+        return version, sum(f.rows for f in files)
 
     # -- Small things --------------------------------------------------------------------------------------
 
@@ -499,6 +530,12 @@ def _conversion_error() -> type[Exception]:
     import duckdb
 
     return duckdb.ConversionException
+
+
+def _quarantine_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.string()) for name in ("partitie", "reden", "toelichting", "rij")])
 
 
 def _file_name(table: str) -> str:

@@ -6,11 +6,12 @@ are. It decides nothing about their rows: the trust of readers lies in the table
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from koploper_pipelines.resources.lake import Lake
+from koploper_pipelines.resources.lake import DataFile, Lake
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,18 +69,22 @@ class Ledger:
     def append(self, moment: datetime, entries: Sequence[Mapping[str, Any]]) -> None:
         """Add entries (fields of `FIELDS`; what is left out is NULL) in one commit."""
         import pyarrow as pa
+        import pyarrow.parquet as pq
 
         types = {"string": pa.string(), "timestamp": pa.timestamp("us", "UTC"), "bool": pa.bool_()}
         types |= {"int64": pa.int64(), "float64": pa.float64()}
         schema = pa.schema([(name, types[kind]) for name, kind in FIELDS.items()])
         with self._lake.lock(TABLE):
             before = self._lake.head(TABLE).stamped_version if self._lake.exists(TABLE) else -1
-            stamp = {"gang": "grootboek", "ouder": before, "partities": {}}
+            gang = uuid.uuid4().hex
+            stamp = {"gang": gang, "ouder": before, "partities": {}}
             stamp |= self._in_short(before + 1, entries)
             shared = {**dict.fromkeys(FIELDS), "volgnummer": before + 1, "tijd": moment}
             rows = [{**shared, **e} for e in entries]
-            table = pa.Table.from_pylist(rows, schema=schema)
-            version = self._lake.commit(TABLE, table, stamp, partition=None, replace=None)
+            file = self._lake.staging / f"grootboek.{gang}.parquet"
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), file)
+            files = [DataFile(file, len(rows))]
+            version = self._lake.commit(TABLE, files, schema, stamp, partition=None, replace=None)
             if version and version % COMPACT_EVERY == 0:
                 self._lake.compact(TABLE, stamp | {"ouder": version})
 

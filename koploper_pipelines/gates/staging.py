@@ -1,16 +1,19 @@
-"""Staging: the rows that a step offers, cast to the contract's columns and types.
+"""Staging: the rows that a step offers, cast to the contract's columns and types and put aside as files.
 
-Here belong what a step may offer and what casting proves. What the rows are worth is judged in `audit.py`.
+Here belong what a step may offer, what casting proves, and the files that are audited and then become the
+table's own. What the rows are worth is judged in `audit.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from koploper_pipelines.contracts import Column, Contract
-from koploper_pipelines.gates.measures import quoted
+from koploper_pipelines.gates.measures import literal, quoted
+from koploper_pipelines.resources.lake import DataFile
 
 if TYPE_CHECKING:
     import duckdb
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
     Rows: TypeAlias = duckdb.DuckDBPyRelation | pd.DataFrame | pa.Table
 
+ROW_GROUP = 40_960
+"""Rows of a file that are held in memory at a time while it is written; DuckDB works in blocks of 2,048."""
 DUCKDB_TYPES = {
     "string": "VARCHAR",
     "integer": "BIGINT",
@@ -138,13 +143,42 @@ def check_finite(contract: Contract, rows: duckdb.DuckDBPyRelation) -> None:
         )
 
 
-def to_arrow(rows: duckdb.DuckDBPyRelation, contract: Contract) -> pa.RecordBatchReader:
-    """Rows as a stream of Arrow batches in the contract's physical schema."""
-    import pyarrow as pa
+def write_files(
+    con: duckdb.DuckDBPyConnection, select: str, folder: Path, partition: str | None
+) -> list[DataFile]:
+    """Put the rows of a SELECT aside as Parquet files, as they are to stand in the lake.
 
-    schema = arrow_schema(contract)
-    reader = rows.to_arrow_reader(100_000)
-    return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in reader))
+    `partition` names the column by whose values the files are kept apart. Without rows there may be no file.
+    """
+    folder.mkdir(parents=True)
+    # Their order says nothing, and to keep it DuckDB holds most rows in memory until they are written.
+    options = f"FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP}, PRESERVE_ORDER false, RETURN_STATS"
+    target = folder
+    if partition is None:
+        target = folder / "rijen.parquet"
+    else:
+        options += f", PARTITION_BY ({quoted(partition)})"
+    written = con.execute(f"COPY ({select}) TO {literal(str(target))} ({options})").fetchall()
+    return [
+        DataFile(Path(name), int(rows), dict(keys or {}).get(partition) if partition else None)
+        for name, rows, _, _, _, keys, *_ in written
+    ]
+
+
+def read_files(
+    con: duckdb.DuckDBPyConnection, contract: Contract, files: Sequence[DataFile], partition: str | None
+) -> duckdb.DuckDBPyRelation:
+    """The rows of files that `write_files` made, in the contract's columns and types."""
+    columns = ", ".join(quoted(c.name) for c in contract.columns)
+    if not files:
+        nothing = ", ".join(f"NULL::{DUCKDB_TYPES[c.type]} AS {quoted(c.name)}" for c in contract.columns)
+        return con.sql(f"SELECT {nothing} WHERE false")
+    names = ", ".join(literal(str(f.path)) for f in files)
+    options = "hive_partitioning = false"
+    if partition is not None:
+        kind = DUCKDB_TYPES[contract.column(partition).type]
+        options = f"hive_partitioning = true, hive_types = {{{literal(partition)}: {kind}}}"
+    return con.sql(f"SELECT {columns} FROM read_parquet([{names}], {options})")
 
 
 def arrow_schema(contract: Contract) -> pa.Schema:

@@ -13,18 +13,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable
+    from deltalake.transaction import AddAction, RemoveAction
 
 STAMP = "koploper"
 SIGNATURE = "koploper_hmac"
@@ -34,9 +37,8 @@ WHOLE = "*"
 """Name of the one partition of a table that has none."""
 # The stamps in the log are the work list, so the log outlives Delta's default of 30 days.
 CONFIGURATION: Mapping[str, str | None] = {"delta.logRetentionDuration": "interval 36500 days"}
-DICTIONARY_BYTES = 1 << 14
-"""Where the writer gives up a column's dictionary: at its default of a megabyte, numbers that hardly repeat
-are put in one in vain, which costs a third of the time of writing and makes the files larger."""
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+"""What the folder of the rows without a value for the partition column is called."""
 
 
 class UntrustedTable(RuntimeError):
@@ -67,6 +69,16 @@ class Head:
     """Content hashes of the source files whose rows have landed."""
 
 
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file that is to become part of a table, of which all rows are in one partition."""
+
+    path: Path
+    rows: int
+    partition: str | None = None
+    """Value of the partition column; None for no value, and in a table without partitions."""
+
+
 @dataclass
 class _Chain:
     """Verification so far, kept per process so that each commit is read once."""
@@ -80,6 +92,8 @@ class _Chain:
     last_good: Head | None = None
     """As it was before the first foreign commit, while there is one; None when no gate wrote before it."""
     beginning: tuple[int, int, int] = (0, 0, 0)
+    opened: DeltaTable | None = None
+    """The newest version as it was opened last: to follow the log from there takes less than to read it."""
 
     def head(self) -> Head:
         """A copy of where the verification stands."""
@@ -219,76 +233,113 @@ class Lake:
         """Number of rows of one version, from the log alone."""
         return _rows(self._open(table, version))
 
-    def rows_of_partitions(self, table: str, version: int) -> dict[str, int]:
-        """Number of rows of each partition of one version, from the log alone."""
-        import pyarrow as pa
+    def rows_of_partitions(self, table: str, version: int, partition: str) -> dict[str, int]:
+        """Number of rows of each value of a partition column in one version."""
+        import duckdb
 
-        delta = self._open(table, version)
-        actions = pa.table(delta.get_add_actions(flatten=True))
-        found: dict[str, int] = {}
-        (column,) = delta.metadata().partition_columns
-        if actions.num_rows:
-            values, counts = (actions[c].to_pylist() for c in (f"partition.{column}", "num_records"))
-            for value, number in zip(values, counts, strict=True):
-                name = UNKNOWN if value is None else str(value)
-                found[name] = found.get(name, 0) + number
-        return found
+        with duckdb.connect() as con:
+            rows = self.relation(con, table, version)
+            name = f"""coalesce("{partition}"::VARCHAR, '{UNKNOWN}')"""
+            return dict(rows.aggregate(f"{name}, count(*)").fetchall())
+
+    def partition_of(self, table: str) -> str | None:
+        """The column by which the table's files are kept apart; None when there is none."""
+        return next(iter(self._open(table).metadata().partition_columns), None)
 
     def commit(
         self,
         table: str,
-        rows: pa.RecordBatchReader | pa.Table,
+        files: Sequence[DataFile],
+        schema: pa.Schema,
         stamp: Mapping[str, Any],
         *,
         partition: str | None,
         replace: Sequence[str] | None,
     ) -> int:
-        """Write rows in one transaction with a signed stamp; the new version.
+        """Make files the table's own in one transaction with a signed stamp; the new version.
 
-        `replace` names the partitions to replace (all rows when the table has no partitions), None appends.
-        Columns that the table did not have are added; other partitions have no value in them.
+        What was audited is what is read afterwards: the files are moved, not written again. `replace` names
+        the partitions to replace (all rows when the table has no partitions), None appends. Columns that the
+        table did not have are added first; other partitions have no value in them.
         """
-        from deltalake import WriterProperties, write_deltalake
+        from deltalake import PostCommitHookProperties, Schema
+        from deltalake.transaction import create_table_with_add_actions
 
         folder = self.folder(table)
-        properties = self._signed(table, stamp)
-        writer = WriterProperties(compression="SNAPPY", dictionary_page_size_limit=DICTIONARY_BYTES)
+        folder.mkdir(parents=True, exist_ok=True)
         if not self.exists(table):
-            folder.mkdir(parents=True, exist_ok=True)
-            write_deltalake(
+            create_table_with_add_actions(
                 str(folder),
-                rows,
+                Schema.from_arrow(schema),
+                self._take_in(table, files, stamp["gang"], partition),
                 partition_by=partition,
                 configuration=CONFIGURATION,
-                commit_properties=properties,
-                writer_properties=writer,
+                commit_properties=self._signed(table, stamp),
             )
             return 0
         delta = self._open(table)
-        if replace is None:
-            write_deltalake(
-                delta,
-                rows,
-                mode="append",
-                schema_mode="merge",
-                commit_properties=properties,
-                writer_properties=writer,
-            )
+        if replace is not None and partition is None:
+            mode, removed = "overwrite", []
         else:
-            predicate = None
+            stamp = self._add_columns(table, schema, stamp)
+            schema = self.schema(table, delta.version())
+            mode, removed = "append", _removals(delta, partition, replace or ())
+        delta.create_write_transaction(
+            [*self._take_in(table, files, stamp["gang"], partition), *removed],
+            mode,
+            Schema.from_arrow(schema),
+            partition,
+            commit_properties=self._signed(table, stamp),
+            post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+        )
+        return int(self._open(table).version())
+
+    def _take_in(
+        self, table: str, files: Sequence[DataFile], gang: str, partition: str | None
+    ) -> list[AddAction]:
+        """Move files into the table's folder, where none reads them before the log names them."""
+        from deltalake.transaction import AddAction
+
+        added = []
+        for number, file in enumerate(f for f in files if f.rows):
+            name = f"{_part(gang)}-{number}.parquet"
             if partition is not None:
-                is_text = any(f.name == partition and "string" in str(f.type) for f in delta.schema().fields)
-                predicate = _predicate(partition, replace, is_text)
-            write_deltalake(
-                delta,
-                rows,
-                mode="overwrite",
-                schema_mode="merge" if predicate else "overwrite",
-                predicate=predicate,
-                commit_properties=properties,
-                writer_properties=writer,
-            )
-        return int(delta.version())
+                value = HIVE_NULL if file.partition is None else quote(file.partition, safe="")
+                name = f"{partition}={value}/{name}"
+            target = self.folder(table) / name
+            target.parent.mkdir(exist_ok=True)
+            os.replace(file.path, target)
+            values = {} if partition is None else {partition: file.partition}
+            about = target.stat()
+            statistics = json.dumps({"numRecords": file.rows})
+            moment = int(about.st_mtime * 1000)
+            added.append(AddAction(name, about.st_size, values, moment, True, statistics))
+        return added
+
+    def forget_files(self, table: str, gang: str) -> None:
+        """Delete what a pass that was cut off had moved into the table's folder; no version names it."""
+        for left in self.folder(table).rglob(f"{_part(gang)}-*.parquet"):
+            left.unlink()
+
+    def _add_columns(self, table: str, schema: pa.Schema, stamp: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Add columns that the table lacks, in a commit of its own; the stamp of the commit to follow.
+
+        Raises ValueError when a column has another type in the table.
+        """
+        from deltalake import Schema
+
+        delta = self._open(table)
+        present = {f.name: f for f in delta.schema().fields}
+        wanted = Schema.from_arrow(schema).fields
+        if other := [f.name for f in wanted if f.name in present and f.type != present[f.name].type]:
+            raise ValueError(f"{table}: {', '.join(other)}: of another type in the lake than in the contract")
+        if not (new := [f for f in wanted if f.name not in present]):
+            return stamp
+        # As the newest stamp, since quarantine and outcome are still those: no partition was made again.
+        before = self.head(table)
+        same = {**before.stamp, "partities": {}, "bestand": None, "ouder": before.stamped_version}
+        delta.alter.add_columns(new, commit_properties=self._signed(table, same))
+        return {**stamp, "ouder": self.head(table).stamped_version}
 
     def restore(self, table: str, version: int, stamp: Mapping[str, Any]) -> int:
         """Bring a table back to an earlier version in a new, stamped commit; the new version."""
@@ -306,8 +357,13 @@ class Lake:
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
         from deltalake import DeltaTable
 
-        if not self.exists(table):
-            raise NoTable(_never_written(table))
+        chain = self._chain(table)
+        if chain.opened is None or not self._stands(table, chain.opened.version()):
+            chain.opened = DeltaTable(str(self.folder(table)))
+        else:
+            chain.opened.update_incremental()
+        if version in (None, chain.opened.version()):
+            return chain.opened
         return DeltaTable(str(self.folder(table)), version=version)
 
     def _signed(self, table: str, stamp: Mapping[str, Any]) -> CommitProperties:
@@ -331,12 +387,7 @@ class Lake:
 
     def _verify(self, table: str) -> _Chain:
         """Verify what was committed since the last look, told from the log's files: opening costs more."""
-        if not self.exists(table):
-            raise NoTable(_never_written(table))
-        chain, beginning = self._chains.get(table), self._beginning(table)
-        if chain is None or chain.beginning != beginning or not self._log(table, chain.version).is_file():
-            # Another table in the same place, or one that was set back.
-            chain = self._chains[table] = _Chain(beginning=beginning)
+        chain = self._chain(table)
         if not self._log(table, chain.version + 1).is_file():
             return chain
         while self._log(table, chain.version + 1).is_file():
@@ -347,6 +398,20 @@ class Lake:
             del self._chains[table]
             raise UntrustedTable(f"{table}: its log lacks version {chain.version + 1}")
         return chain
+
+    def _chain(self, table: str) -> _Chain:
+        """What is known of the table that stands there now."""
+        if not self.exists(table):
+            raise NoTable(_never_written(table))
+        chain, beginning = self._chains.get(table), self._beginning(table)
+        if chain is None or chain.beginning != beginning or not self._stands(table, chain.version):
+            # None was seen yet, or another table stands in its place, or one that was set back.
+            chain = self._chains[table] = _Chain(beginning=beginning)
+        return chain
+
+    def _stands(self, table: str, version: int) -> bool:
+        """Whether the log (still) holds a version; before the first there is nothing to hold."""
+        return version < 0 or self._log(table, version).is_file()
 
     def _log(self, table: str, version: int) -> Path:
         return self.folder(table) / "_delta_log" / f"{version:020d}.json"
@@ -410,7 +475,7 @@ def _never_written(table: str) -> str:
 def _check_folders(table: str, paths: Sequence[str], column: str, values: Sequence[object]) -> None:
     """Raise UntrustedTable for a file that does not lie in the folder of its partition in the log."""
     for path, value in zip(paths, values, strict=True):
-        named = "__HIVE_DEFAULT_PARTITION__" if value is None else str(value)
+        named = HIVE_NULL if value is None else str(value)
         if f"{column}={named}" not in unquote(path).split("/")[:-1]:
             raise UntrustedTable(f"{table}: {path} does not lie in the folder of {column} {named}")
 
@@ -457,10 +522,29 @@ def _same_rows(
     return True
 
 
-def _predicate(partition: str, values: Sequence[str], is_text: bool) -> str:
-    """Which rows to replace; an unknown day is NULL in a date column and a word in a text column."""
-    named = sorted(v for v in values if is_text or v != UNKNOWN)
-    parts = [f"{partition} IN ({', '.join(repr(v) for v in named)})"] if named else []
-    if UNKNOWN in values and not is_text:
-        parts.append(f"{partition} IS NULL")
-    return " OR ".join(parts) or "false"
+def _part(gang: str) -> str:
+    """How the names of the files of one pass begin."""
+    return f"part-{gang}"
+
+
+def _removals(delta: DeltaTable, partition: str | None, replace: Sequence[str]) -> list[RemoveAction]:
+    """What takes the files of partitions out of a table; rows without a day are named by a word."""
+    import pyarrow as pa
+    from deltalake.transaction import RemoveAction
+
+    if partition is None or not replace:
+        return []
+    actions = pa.table(delta.get_add_actions(flatten=True))
+    if not actions.num_rows:
+        return []
+    moment, named = int(time.time() * 1000), set(replace)
+    return [
+        RemoveAction(unquote(path), True, moment, size=size, partition_values={partition: value})
+        for path, size, value in zip(
+            actions["path"].to_pylist(),
+            actions["size_bytes"].to_pylist(),
+            (None if v is None else str(v) for v in actions[f"partition.{partition}"].to_pylist()),
+            strict=True,
+        )
+        if (UNKNOWN if value is None else value) in named
+    ]

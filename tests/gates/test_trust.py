@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from gatehouse import ARROW, CLEAN, NEAR, RAW, House, Row, column, contract, dro
 
 from koploper_pipelines.gates.ledger import TABLE as LEDGER
 from koploper_pipelines.gates.step import Report
-from koploper_pipelines.resources.lake import Lake, UntrustedTable
+from koploper_pipelines.resources.lake import DataFile, Lake, UntrustedTable
 
 TABLE, OTHER = "proef/cleaned/dagen", "proef/cleaned/andere"
 COLUMNS = {
@@ -100,14 +100,22 @@ def _copy_an_older_stamp(house: House) -> None:
 def _stamp_of_another_table(house: House) -> None:
     """A stamp that fits in the chain and is signed with the right key, for another table."""
     stamp = {**house.head(TABLE).stamp, "gang": "x", "ouder": 2}
-    house.platform.lake.commit(OTHER, _extra(), stamp, partition="dag", replace=None)
+    _commit(house.platform.lake, OTHER, stamp)
     write_deltalake(_stranger(house), _extra(), mode="append", commit_properties=_signed_as(house, 1, OTHER))
 
 
 def _another_key(house: House) -> None:
     stamp = {**house.head(TABLE).stamp, "gang": "x", "ouder": 2}
-    Lake(house.platform.lake.root, b"another key" * 3).commit(
-        TABLE, _extra(), stamp, partition="dag", replace=None
+    _commit(Lake(house.platform.lake.root, b"another key" * 3), TABLE, stamp)
+
+
+def _commit(lake: Lake, table: str, stamp: Mapping[str, Any]) -> None:
+    """The extra rows as a gate would commit them."""
+    file = lake.staging / "extra.parquet"
+    pq.write_table(_extra().drop_columns(["dag"]), file)
+    (day,) = {str(d) for d in _extra()["dag"].to_pylist()}
+    lake.commit(
+        table, [DataFile(file, _extra().num_rows, day)], _extra().schema, stamp, partition="dag", replace=None
     )
 
 
@@ -318,7 +326,8 @@ def test_real_maintenance_is_passed_over(tmp_path: Path) -> None:
     house = House(tmp_path)
     for i in range(4):
         made = [{"nr": i, "dag": FIRST, "naam": None}, {"nr": 10 + i, "dag": None, "naam": "x y"}]
-        assert house.admit(told, made, append=True).passed
+        # The first makes the table's files be kept apart by day; those that are added follow it.
+        assert house.admit(told, made, append=i > 0).passed
     expected = house.rows(told.path)
     delta = house.delta(told.path)
     assert delta.optimize.compact()["numFilesRemoved"] == 8
