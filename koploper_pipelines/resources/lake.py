@@ -92,6 +92,8 @@ class _Chain:
     last_good: Head | None = None
     """As it was before the first foreign commit, while there is one; None when no gate wrote before it."""
     beginning: tuple[int, int, int] = (0, 0, 0)
+    select: tuple[int, str] | None = None
+    """The version that was read last, and the SQL for its rows."""
     opened: DeltaTable | None = None
     """The newest version as it was opened last: to follow the log from there takes less than to read it."""
 
@@ -199,14 +201,25 @@ class Lake:
         Not through deltalake's Arrow dataset: its file system is Python code, so that Arrow's reading threads
         wait for the interpreter's lock, which DuckDB may hold while it waits for them: a read without end.
         """
+        chain = self._chain(table)
+        if chain.select is None or chain.select[0] != version:
+            chain.select = version, self._select(con, table, version)
+        return con.sql(chain.select[1])
+
+    def _select(self, con: duckdb.DuckDBPyConnection, table: str, version: int) -> str:
+        """SQL for the rows of one version."""
         import pyarrow as pa
 
         delta = self._open(table, version)
         schema = pa.schema(delta.schema().to_arrow())
         partitions = list(delta.metadata().partition_columns)
+        empty = con.from_arrow(schema.empty_table())
+        nulls = {
+            name: f'NULL::{kind} AS "{name}"' for name, kind in zip(empty.columns, empty.types, strict=True)
+        }
         actions = pa.table(delta.get_add_actions(flatten=True))
         if actions.num_rows == 0:
-            return con.from_arrow(schema.empty_table())
+            return f"SELECT {', '.join(nulls.values())} WHERE false"
         paths = [unquote(p) for p in actions["path"].to_pylist()]
         for column in partitions:
             _check_folders(table, paths, column, actions[f"partition.{column}"].to_pylist())
@@ -214,20 +227,11 @@ class Lake:
         kinds = {c: "DATE" if pa.types.is_date(schema.field(c).type) else "VARCHAR" for c in partitions}
         hive = ", ".join(f"{_text(c)}: {kind}" for c, kind in kinds.items())
         options = f", hive_types = {{{hive}}}" if hive else ""
-        rows = con.sql(
-            f"SELECT * FROM read_parquet([{files}], union_by_name = true,"
-            f" hive_partitioning = {bool(hive)}{options})"
-        )
-        if set(rows.columns) != set(schema.names):
-            # A column that was added later, and of which no file has a value yet.
-            empty = con.from_arrow(schema.empty_table())
-            nulls = [
-                f'NULL::{kind} AS "{name}"'
-                for name, kind in zip(empty.columns, empty.types, strict=True)
-                if name not in rows.columns
-            ]
-            rows = rows.project(", ".join(["*", *nulls]))
-        return rows.project(", ".join(f'"{name}"' for name in schema.names))
+        source = f"read_parquet([{files}], union_by_name = true, hive_partitioning = {bool(hive)}{options})"
+        # A column that was added later may have a value in no file yet.
+        present = set(con.sql(f"SELECT * FROM {source}").columns)
+        columns = ", ".join(f'"{name}"' if name in present else nulls[name] for name in schema.names)
+        return f"SELECT {columns} FROM {source}"
 
     def rows(self, table: str, version: int) -> int:
         """Number of rows of one version, from the log alone."""

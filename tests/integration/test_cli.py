@@ -91,7 +91,7 @@ def first_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]
     home = tmp_path_factory.mktemp("koploper") / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli, "_simulators", lambda: ["snuffelfiets"])
-        patch.setattr("koploper_pipelines.simulation.snuffelfiets.DEVICES", 8)
+        patch.setattr("koploper_pipelines.simulation.snuffelfiets.DEVICES", 12)
         patch.setattr(cli, "_demo_days", lambda platform: {"first": FIRST, "last": LAST})
         return home, koploper(home, "demo")
 

@@ -50,8 +50,8 @@ from koploper_pipelines.simulation.snuffelfiets.truth import write_official_trut
 FIRST_ID = 41_000_000
 DEVICES = 60
 DEMO_SEED = 2026
-DEMO_ROWS_PER_DAY = 59
-"""Of a device: half the activity of Q1 2024, which shows the same in less time."""
+DEMO_ROWS_PER_DAY = 40
+"""Of a device: a third of the activity of Q1 2024, which shows the same in less time."""
 
 
 def simulate(
