@@ -9,6 +9,7 @@ answers at once.
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import json
 import os
@@ -372,6 +373,9 @@ def _night(platform: Platform, chosen: Chosen, again: bool = False) -> bool:
             if isinstance(event, Ran):
                 ran.append(event)
             else:
+                # What stands now, modules for the most part, stays: else every full collection of garbage
+                # goes through all of it, in a night once in every few tables.
+                gc.freeze()
                 progress.begin(f"{event.job}: {event.says}", steps_in(defs, event))
     with _explained():
         said = cli_report.night(platform, night, ran, refused_before)

@@ -253,7 +253,7 @@ class _Pass:
         except SchemaMismatch as error:
             self.verdicts.append(Verdict(_rule(self.contract, SCHEMA_RULE), False, message=str(error)))
             return self._refuse()
-        number = self._count(self.staged.relation)
+        number = _number(self.files)
         self.verdicts.append(Verdict(_rule(self.contract, SCHEMA_RULE), True, judged=number))
         if self.contract.conserves_rows:
             self.verdicts.append(self._conserved())
@@ -333,7 +333,7 @@ class _Pass:
             return Verdict(
                 rule, False, evaluable=False, message="could not be evaluated: the step gave no rows_in"
             )
-        kept, set_aside = self._count(self.staged.relation), self._count(self.rejected)
+        kept, set_aside = _number(self.files), self._count(self.rejected)
         lost = rows_in - kept - set_aside
         message = f"{rows_in} in = {kept} behouden + {set_aside} in quarantaine" + (
             f" + {lost} zoek" if lost else ""
@@ -364,6 +364,8 @@ class _Pass:
     def _most_rows_stay(self) -> Verdict:
         """Hold back a partition of which many rows break a rule: then the step is wrong, not the rows."""
         rule = _rule(self.contract, MOST_ROWS_RULE)
+        if self.kept is self.staged:
+            return Verdict(rule, True, judged=_number(self.files))
         counts = self.con.sql(
             f"SELECT {self.marked.partition_sql}, count(*), count(__reden)"
             f" FROM {self.marked.relation} GROUP BY ALL"
@@ -431,7 +433,7 @@ class _Pass:
     def _promote(self, promoted: list[str], held_back: list[str]) -> Outcome:
         """Commit the quarantine, then the rows with a stamp naming it, then close the pass in the ledger."""
         files = self._files_of(promoted)
-        number = sum(f.rows for f in files)
+        number = _number(files)
         # With the verdicts, and before any row: a kill must not leave rows of which nobody knows the quality.
         self.log([{"gebeurtenis": "begonnen", "bron": self.offered.file}, *_entries(self.verdicts)])
         set_aside, quarantined = self._write_quarantine(promoted)
@@ -486,7 +488,9 @@ class _Pass:
         )
         table = self.contract.path + QUARANTINE
         head = self.gate.head(table)
-        files = write_files(self.con, rows, self.folder / "quarantaine", "partitie")
+        files: list[DataFile] = []
+        if self.offered.rejected is not None or self.kept is not self.staged:
+            files = write_files(self.con, rows, self.folder / "quarantaine", "partitie")
         if not files and (head is None or self.passage.append):
             return head.version if head else None, 0
         stamp = {"gang": self.gang, "run": self.passage.run_id, "ouder": head.stamped_version if head else -1}
@@ -499,7 +503,7 @@ class _Pass:
             partition="partitie",
             replace=replace,
         )
-        return version, sum(f.rows for f in files)
+        return version, _number(files)
 
     # -- Small things --------------------------------------------------------------------------------------
 
@@ -530,6 +534,11 @@ def _conversion_error() -> type[Exception]:
     import duckdb
 
     return duckdb.ConversionException
+
+
+def _number(files: Iterable[DataFile]) -> int:
+    """Rows in all of the files."""
+    return sum(f.rows for f in files)
 
 
 def _quarantine_schema() -> pa.Schema:

@@ -296,7 +296,7 @@ class Lake:
             commit_properties=self._signed(table, stamp),
             post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
         )
-        return int(self._open(table).version())
+        return self._verify(table).version
 
     def _take_in(
         self, table: str, files: Sequence[DataFile], gang: str, partition: str | None
@@ -364,7 +364,7 @@ class Lake:
         chain = self._chain(table)
         if chain.opened is None or not self._stands(table, chain.opened.version()):
             chain.opened = DeltaTable(str(self.folder(table)))
-        else:
+        elif self._log(table, chain.opened.version() + 1).is_file():
             chain.opened.update_incremental()
         if version in (None, chain.opened.version()):
             return chain.opened
@@ -397,7 +397,8 @@ class Lake:
         while self._log(table, chain.version + 1).is_file():
             self._extend(table, chain, chain.version + 1)
         following = self._log(table, chain.version + 1)
-        if max(following.parent.glob("[0-9]*.json")) > following and not following.is_file():
+        commits = (n for n in os.listdir(following.parent) if n.endswith(".json") and n[0].isdigit())
+        if max(commits) > following.name and not following.is_file():
             # The rows are those of later commits, to which the chain cannot be followed.
             del self._chains[table]
             raise UntrustedTable(f"{table}: its log lacks version {chain.version + 1}")
