@@ -113,8 +113,8 @@ MUTANTS = (
     Mutant(
         "column_without_a_value_yet",
         LAKE,
-        "if set(rows.columns) != set(schema.names):",
-        "if False:",
+        " if name in present else nulls[name]",
+        "",
         CHANGES + "test_a_day_that_becomes_empty_may_be_the_first_under_the_new_contract",
     ),
     Mutant(
@@ -267,6 +267,27 @@ MUTANTS = (
     ),
     Mutant(
         "mend_undoes", GATE, "self._undo_quarantine(table, head, quarantine)", "pass", MEND + "[landing-2]"
+    ),
+    Mutant(
+        "mend_clears_the_table",
+        GATE,
+        "self.lake.forget_files(table, begun",
+        "print(table, begun",
+        "faults/test_kill.py::test_the_next_start_clears_files_that_no_version_names[landing-3]",
+    ),
+    Mutant(
+        "mend_clears_the_quarantine",
+        GATE,
+        "self.lake.forget_files(table + QUARANTINE, begun",
+        "print(table, begun",
+        "faults/test_kill.py::test_the_next_start_clears_files_that_no_version_names[replacement-2]",
+    ),
+    Mutant(
+        "stored_types",
+        GATE,
+        "        self._check_stored_types()\n",
+        "",
+        CHANGES + "test_a_column_of_another_type_than_the_rows_that_stay_is_refused",
     ),
     Mutant("mend_restores_what_is_named", GATE, "if named is not None:", "if False:", MEND + "[landing-2]"),
     Mutant(

@@ -151,8 +151,9 @@ class Gate:
             else:
                 if quarantine is not None and quarantine.stamp["gang"] == begun["gang"]:
                     self._undo_quarantine(table, head, quarantine)
-                for name in (table, table + QUARANTINE):
-                    self.lake.forget_files(name, begun["gang"])
+                else:
+                    self.lake.forget_files(table + QUARANTINE, begun["gang"])
+                self.lake.forget_files(table, begun["gang"])
                 event = {"gebeurtenis": "afgebroken"}
             event |= {**begun, "toelichting": "afgesloten bij een volgende start"}
             self.ledger.append(self.clock.now(), [event])
@@ -290,6 +291,7 @@ class _Pass:
         """Cast the offered rows of the partitions in hand to the contract and put them aside as files."""
         rows = relation(self.con, self.offered.rows)
         check_columns(self.contract, rows)
+        self._check_stored_types()
         types = dict(zip(rows.columns, map(str, rows.types), strict=True))
         casts = ", ".join(cast_sql(c, types[c.name]) for c in self.contract.columns)
         offered = f"offered_{self.gang}"
@@ -303,6 +305,18 @@ class _Pass:
         check_finite(self.contract, staged)
         staged.create_view(self.staged.relation)
         self.is_staged = True
+
+    def _check_stored_types(self) -> None:
+        """Raise SchemaMismatch when rows that stay are of another type than the contract has today."""
+        if self.head is None or (self.physical is None and not self.passage.append):
+            return
+        stored = self.gate.lake.schema(self.contract.path, self.head.version)
+        if other := [
+            f"column {f.name!r} is {stored.field(f.name).type} in the lake, expected {f.type}"
+            for f in arrow_schema(self.contract)
+            if f.name in stored.names and stored.field(f.name).type != f.type
+        ]:
+            raise SchemaMismatch(f"{self.contract.path}: " + "; ".join(other))
 
     def _of(self, partitions: Sequence[str]) -> str:
         """SQL for whether a row is in one of the partitions."""

@@ -81,7 +81,9 @@ class Ledger:
             stamp |= self._in_short(before + 1, entries)
             shared = {**dict.fromkeys(FIELDS), "volgnummer": before + 1, "tijd": moment}
             rows = [{**shared, **e} for e in entries]
-            file = self._lake.staging / f"grootboek.{gang}.parquet"
+            # Always the same, so that what a kill leaves of it is written over.
+            file = self._lake.folder(TABLE) / "nieuw.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), file)
             files = [DataFile(file, len(rows))]
             version = self._lake.commit(TABLE, files, schema, stamp, partition=None, replace=None)

@@ -326,18 +326,12 @@ class Lake:
             left.unlink()
 
     def _add_columns(self, table: str, schema: pa.Schema, stamp: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Add columns that the table lacks, in a commit of its own; the stamp of the commit to follow.
-
-        Raises ValueError when a column has another type in the table.
-        """
+        """Add columns that the table lacks, in a commit of its own; the stamp of the commit to follow."""
         from deltalake import Schema
 
         delta = self._open(table)
-        present = {f.name: f for f in delta.schema().fields}
-        wanted = Schema.from_arrow(schema).fields
-        if other := [f.name for f in wanted if f.name in present and f.type != present[f.name].type]:
-            raise ValueError(f"{table}: {', '.join(other)}: of another type in the lake than in the contract")
-        if not (new := [f for f in wanted if f.name not in present]):
+        present = {f.name for f in delta.schema().fields}
+        if not (new := [f for f in Schema.from_arrow(schema).fields if f.name not in present]):
             return stamp
         # As the newest stamp, since quarantine and outcome are still those: no partition was made again.
         before = self.head(table)

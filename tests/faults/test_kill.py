@@ -1,8 +1,9 @@
 """A kill between any two writes of the gate: readers never see half of it, and the next start mends it.
 
-The passes die in a process of their own, by `os._exit` just after the n-th commit to the lake, so without any
-cleaning up. What stands in the end is held against the same passes without a kill, and what readers see at
-each moment against rows written out by hand.
+The passes die in a process of their own, by `os._exit` just after the n-th commit to the lake, or when the
+files of the n-th are in place and its entry in the log is not, so without any cleaning up. What stands in the
+end is held against the same passes without a kill, and what readers see at each moment against rows written
+out by hand.
 """
 
 from __future__ import annotations
@@ -182,6 +183,25 @@ SCENARIOS: Mapping[str, Scenario] = {
 # -- Killing ---------------------------------------------------------------------------------------------
 
 
+def dies_in(writes: int, what: str, name: str, home: Path) -> None:
+    """In the process that dies: make all commits but the last of so many, and of that one move the files."""
+    moved = 0
+    original = Lake._take_in
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        nonlocal moved
+        added = original(*args, **kwargs)
+        moved += 1
+        if moved == writes:
+            os._exit(KILLED)
+        return added
+
+    Lake._take_in = deadly  # type: ignore[method-assign]
+    scenario = SCENARIOS[name]
+    assert what == "act"
+    scenario.act(scenario.house(home))
+
+
 def dies_after(writes: int, what: str, name: str, home: Path) -> None:
     """In the process that dies: make so many commits to the lake, and not a step more."""
     made = 0
@@ -226,6 +246,8 @@ class Standing:
     """What the ledger says of the last pass that ended well."""
     verdicts: list[tuple[str, bool, float]]
     staged_files: list[str]
+    unnamed_files: list[str]
+    """In the folders of the table and its quarantine, named by no version."""
     inbox: list[str]
 
 
@@ -242,8 +264,15 @@ def standing(scenario: Scenario, house: House) -> Standing:
         {k: e[k] for e in done for k in ("rijen_in", "rijen", "rijen_in_quarantaine") if e[k] == e[k]},
         sorted(last.itertuples(index=False, name=None)),
         house.staged_files(),
+        unnamed_files(house, table) + unnamed_files(house, table + QUARANTINE),
         sorted(str(p.relative_to(inbox)) for p in inbox.rglob("*.csv")),
     )
+
+
+def unnamed_files(house: House, table: str) -> list[str]:
+    folder = house.platform.lake.folder(table)
+    log = "".join(p.read_text(encoding="utf-8") for p in folder.glob("_delta_log/*.json"))
+    return sorted(p.name for p in folder.rglob("*.parquet") if p.name not in log)
 
 
 def ledger_faults(house: House, table: str) -> list[str]:
@@ -298,12 +327,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbe
     yield Undisturbed(tmp_path_factory.mktemp("undisturbed"))
 
 
-def kill(name: str, writes: int, home: Path) -> Seen:
-    """Let the scenario's pass die after so many writes; what readers must see from then on."""
+def kill(name: str, writes: int, home: Path, dies: Callable[..., None] = dies_after) -> Seen:
+    """Let the scenario's pass die after (or in) so many writes; what readers must see from then on."""
     scenario = SCENARIOS[name]
     scenario.prepare(scenario.house(home))
-    assert in_process(dies_after, writes, "act", name, home) == KILLED
-    return scenario.new if writes >= TABLE else scenario.old
+    assert in_process(dies, writes, "act", name, home) == KILLED
+    made = writes if dies is dies_after else writes - 1
+    return scenario.new if made >= TABLE else scenario.old
 
 
 def check_mended(name: str, expected: Seen, home: Path, undisturbed: Undisturbed) -> None:
@@ -317,6 +347,7 @@ def check_mended(name: str, expected: Seen, home: Path, undisturbed: Undisturbed
     assert mended.set_aside_at_head == mended.set_aside
     assert mended.ledger == []
     assert mended.staged_files == []
+    assert mended.unnamed_files == []
     scenario.act(scenario.house(home))
     assert differing(standing(scenario, scenario.house(home)), undisturbed.of(name)) == set()
 
@@ -340,6 +371,22 @@ def test_the_next_start_mends_a_kill_after_any_write(
     name: str, writes: int, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     check_mended(name, kill(name, writes, tmp_path), tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize(("name", "writes"), [("replacement", ASIDE), ("landing", TABLE)])
+def test_the_next_start_clears_files_that_no_version_names(
+    name: str, writes: int, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    check_mended(name, kill(name, writes, tmp_path, dies_in), tmp_path, undisturbed)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("writes", [BEGUN, ASIDE, TABLE, DONE])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_next_start_mends_a_kill_in_any_write(
+    name: str, writes: int, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    check_mended(name, kill(name, writes, tmp_path, dies_in), tmp_path, undisturbed)
 
 
 @pytest.mark.full

@@ -109,6 +109,19 @@ def test_a_table_without_days_takes_the_columns_of_its_contract(tmp_path: Path) 
     assert house.delta(TABLE).schema().to_arrow().names == ["dag", "nr", "breedte"]
 
 
+def test_a_column_of_another_type_than_the_rows_that_stay_is_refused(tmp_path: Path) -> None:
+    """A day of other types among the rest would leave a table that nothing can read whole."""
+    house = _house(tmp_path, _contract(GAINED))
+    other = _contract({**FIRST, "hoogte": column("integer", required=True, minimum=0)})
+    rows = [{"dag": DAY_1, "nr": 1, "hoogte": 1}]
+
+    outcome = house.admit(other, rows)
+
+    assert not outcome.passed
+    assert "column 'hoogte' is double in the lake, expected int64" in outcome.report
+    assert house.version(TABLE) == 0
+
+
 def test_columns_of_before_may_come_in_another_order(tmp_path: Path) -> None:
     turned = _contract(dict(reversed(GAINED.items())))
     house = _house(tmp_path, _contract(FIRST))
