@@ -1,7 +1,8 @@
 """Reading, cleaning and splitting rides as plain scripts would, in pandas and in DuckDB: two yardsticks.
 
 They follow the same rules as `methods/snuffelfiets/cleaning.py` and `rides.py`, written anew and without
-gates, lake or secrets, so that speed is compared for the same work; `test_chain.py` checks that all agree.
+gates, lake or secrets: every measurement with all its columns, or the first reason to reject it, and rides. So
+speed is compared for the same work; `test_chain.py` checks that all agree.
 Run as a script with `pandas` or `duckdb`, a CSV file, a moment of landing and a folder, it prints as JSON the
 seconds of starting and importing and of the work, and leaves what it found in that folder as Parquet.
 """
@@ -12,12 +13,14 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import psutil
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    Cleaned: TypeAlias = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 CRITICAL = 1 | 4 | 8 | 16 | 512 | 1024 | 4096
 DOCUMENTED = CRITICAL | 32 | 2048
@@ -25,11 +28,12 @@ TEXT = ("entity_id", "recording_timestamp", "receive_timestamp")
 REQUIRED = ("_id", "error_code", "version_major", "version_minor", "pm1_0", "pm2_5", "pm10")
 OPTIONAL = ("latitude", "longitude", "horizontal_accuracy", "vertical_accuracy", "temperature", "humidity",
             "pressure", "voltage", "voc", "acc_max", "no2")  # fmt: skip
+FOUND = ("kept", "rides", "rejected")
 MAJOR, SQUARED = 6_378_137.0, 0.00669437999014
 
 
-def with_pandas(file: Path, landed: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Kept measurements and rides, with pandas and NumPy alone."""
+def with_pandas(file: Path, landed: str) -> Cleaned:
+    """Kept measurements, rides, and rejected rows with their reason, with pandas and NumPy alone."""
     import numpy as np
     import pandas as pd
 
@@ -54,7 +58,6 @@ def with_pandas(file: Path, landed: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         ["entity_id", "recording_timestamp", "critical", "receive_timestamp", "_id"], kind="stable"
     )
     moment = ["entity_id", "recording_timestamp"]
-    again = sound.index[sound.duplicated(moment)]
     failing = sound.loc[sound["failed"], moment].drop_duplicates().assign(failure=lambda f: f[moment[1]])
     moments = sound[moment].drop_duplicates().merge(failing, on=moment, how="left")
     device = moments["entity_id"]
@@ -62,40 +65,76 @@ def with_pandas(file: Path, landed: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     moments["warming"] = (moments["recording_timestamp"] - before).dt.total_seconds() <= 3600
     sound = sound.reset_index().merge(moments[[*moment, "warming"]], on=moment).set_index("index")
 
+    again_at, warming_at = sound.index[sound.duplicated(moment)], sound.index[sound["warming"]]
+
     scale = np.where(rows["version_major"] >= 2, 100, 1)
     pm1, pm25, pm10 = (rows[c] / scale for c in ("pm1_0", "pm2_5", "pm10"))
-    accuracy = rows["horizontal_accuracy"] / 1000
-    at_zero = (rows["latitude"] == 0) & (rows["longitude"] == 0)
-    keep = ~bad & possible & (lag >= -60) & (code & (CRITICAL | 2048 | ~DOCUMENTED) == 0)
-    keep &= rows["latitude"].between(50.65, 53.66) & rows["longitude"].between(3.26, 7.33) & ~at_zero
-    keep &= (accuracy > 0) & (accuracy <= 50)
-    keep &= (pm1 >= 0) & (pm1 <= pm25) & (pm25 <= pm10) & (pm25 <= 150) & (pm10 <= 1000)
-    for column, low, high, unit in (
-        ("humidity", 0, 100, 1), ("temperature", -25, 60, 10), ("pressure", 900, 1100, 1)
-    ):  # fmt: skip
-        keep &= rows[column].isna() | (rows[column] / unit).between(low, high)
-    keep.loc[again] = False
-    keep.loc[sound.index[sound["warming"]]] = False
+    accuracy, temperature = rows["horizontal_accuracy"] / 1000, rows["temperature"] / 10
+    latitude, longitude = rows["latitude"], rows["longitude"]
+    nowhere = latitude.isna() | longitude.isna() | ((latitude == 0) & (longitude == 0))
+    sound_pm = (pm1 >= 0) & (pm1 <= pm25) & (pm25 <= pm10) & (pm25 <= 150) & (pm10 <= 1000)
+    outside = False
+    for values, low, high in (
+        (rows["humidity"], 0, 100),
+        (temperature, -25, 60),
+        (rows["pressure"], 900, 1100),
+    ):
+        outside |= values.notna() & ~values.between(low, high)
+    applies = {
+        "onleesbare_waarde": bad,
+        "onmogelijke_klok": ~possible,
+        "klok_voor_ontvangst": lag < -60,
+        "dubbel": rows.index.isin(again_at),
+        "fout_kritiek": critical,
+        "fout_onbekend": (code & ~DOCUMENTED) != 0,
+        "pm_leesfout": failed,
+        "pm_opwarmen": rows.index.isin(warming_at),
+        "geen_positie": nowhere,
+        "positie_onmogelijk": ~(latitude.between(50.65, 53.66) & longitude.between(3.26, 7.33)),
+        "positie_onnauwkeurig": ~((accuracy > 0) & (accuracy <= 50)),
+        "pm_onwaarschijnlijk": ~sound_pm,
+        "waarde_buiten_bereik": outside,
+    }
+    first = np.select(list(applies.values()), list(range(len(applies))), -1)
+    reasons = pd.Categorical.from_codes(first, list(applies))
+    rejected = pd.DataFrame({"_id": rows["_id"], "reden": reasons})[first >= 0].reset_index(drop=True)
+
     one = rows["version_major"] == 1
+    local = recorded.dt.tz_localize("UTC").dt.tz_convert("Europe/Amsterdam")
     kept = pd.DataFrame(
         {
             "_id": rows["_id"],
             "entity_id": rows["entity_id"],
+            "day": local.dt.tz_localize(None).dt.floor("D"),
             "moment": recorded,
-            "latitude": rows["latitude"],
-            "longitude": rows["longitude"],
+            "received": received,
+            "lag": lag,
+            "latitude": latitude,
+            "longitude": longitude,
             "accuracy": accuracy,
+            "pm1": pm1.mask(one & (pm1 < 1), 1),
             "pm25": pm25.mask(one & (pm25 < 1), 1),
+            "pm10": pm10.mask(one & (pm10 < 1), 1),
+            "is_below": one & (rows["pm2_5"] == 0),
+            "temperature": temperature,
+            "humidity": rows["humidity"],
+            "pressure": rows["pressure"],
+            "voltage": 3 + rows["voltage"] / 100,
+            "voc": rows["voc"],
+            "acc_max": rows["acc_max"],
+            "code": code,
+            "major": rows["version_major"],
+            "minor": rows["version_minor"],
         }
-    )[keep].sort_values(["entity_id", "moment", "_id"], ignore_index=True)
-    return kept, _rides_with_pandas(kept)
+    )[first < 0].sort_values(["entity_id", "moment", "_id"], ignore_index=True)
+    return kept, _rides_with_pandas(kept), rejected
 
 
 def _rides_with_pandas(kept: pd.DataFrame) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    before = kept.shift(1)
+    before = kept[["entity_id", "moment", "latitude", "longitude", "accuracy"]].shift(1)
     before = before.where(kept["entity_id"] == before["entity_id"])
     seconds = (kept["moment"] - before["moment"]).dt.total_seconds()
     mid = np.radians((kept["latitude"] + before["latitude"]) / 2)
@@ -125,46 +164,65 @@ DUCKDB = """
 CREATE TABLE judged AS
 WITH raw AS (
     SELECT _id, entity_id, recording_timestamp AS moment, receive_timestamp AS received, error_code AS code,
-        latitude, longitude, horizontal_accuracy / 1000 AS accuracy, version_major,
+        latitude, longitude, horizontal_accuracy / 1000 AS accuracy, version_major AS major,
+        version_minor AS minor, pm2_5 = 0 AND major = 1 AS is_below,
         pm1_0 / (CASE WHEN version_major >= 2 THEN 100 ELSE 1 END) AS pm1,
         pm2_5 / (CASE WHEN version_major >= 2 THEN 100 ELSE 1 END) AS pm25,
         pm10 / (CASE WHEN version_major >= 2 THEN 100 ELSE 1 END) AS pm10,
-        humidity, temperature / 10 AS temperature, pressure
+        humidity, temperature / 10 AS temperature, pressure, 3 + voltage / 100 AS voltage, voc, acc_max,
+        epoch(received - moment) AS lag,
+        moment BETWEEN '2018-01-01' AND TIMESTAMP '{landed}' + INTERVAL 1 DAY
+            AND received BETWEEN '2018-01-01' AND TIMESTAMP '{landed}' + INTERVAL 1 DAY
+            AND moment <= received + INTERVAL 1 DAY AS possible
     FROM read_csv('{file}', header = true, types = {{'entity_id': 'VARCHAR', 'error_code': 'INTEGER'}})
 ), sound AS (
-    SELECT *, row_number() OVER (
+    SELECT _id, entity_id, moment, code, row_number() OVER (
         PARTITION BY entity_id, moment ORDER BY code & {critical} <> 0, received, _id
     ) AS place
     FROM raw
-    WHERE moment BETWEEN '2018-01-01' AND TIMESTAMP '{landed}' + INTERVAL 1 DAY
-        AND received BETWEEN '2018-01-01' AND TIMESTAMP '{landed}' + INTERVAL 1 DAY
-        AND moment <= received + INTERVAL 60 SECOND
+    WHERE possible AND lag >= -60
 ), moments AS (
     SELECT entity_id, moment, bool_or(code & 2048 <> 0) AS failed FROM sound GROUP BY ALL
 ), warming AS (
-    SELECT entity_id, moment FROM (
+    SELECT entity_id, moment, true AS is_warming FROM (
         SELECT *, max(CASE WHEN failed THEN moment END) OVER (
             PARTITION BY entity_id ORDER BY moment ROWS BETWEEN 5 PRECEDING AND 1 PRECEDING) AS failure
         FROM moments
     ) WHERE moment - failure <= INTERVAL 1 HOUR
 )
-SELECT _id, entity_id, moment, latitude, longitude, accuracy,
-    CASE WHEN version_major = 1 AND pm25 < 1 THEN 1 ELSE pm25 END AS pm25
-FROM sound ANTI JOIN warming USING (entity_id, moment)
-WHERE place = 1 AND code & ({critical} | 2048) = 0 AND code & ~{documented} = 0
-    AND NOT (latitude = 0 AND longitude = 0)
-    AND latitude BETWEEN 50.65 AND 53.66 AND longitude BETWEEN 3.26 AND 7.33
-    AND accuracy > 0 AND accuracy <= 50
-    AND pm1 >= 0 AND pm1 <= pm25 AND pm25 <= pm10 AND pm25 <= 150 AND pm10 <= 1000
-    AND coalesce(humidity BETWEEN 0 AND 100, true) AND coalesce(temperature BETWEEN -25 AND 60, true)
-    AND coalesce(pressure BETWEEN 900 AND 1100, true);
+SELECT raw.* REPLACE (
+        CASE WHEN major = 1 AND pm1 < 1 THEN 1 ELSE pm1 END AS pm1,
+        CASE WHEN major = 1 AND pm25 < 1 THEN 1 ELSE pm25 END AS pm25,
+        CASE WHEN major = 1 AND pm10 < 1 THEN 1 ELSE pm10 END AS pm10),
+    (moment AT TIME ZONE 'UTC' AT TIME ZONE 'Europe/Amsterdam')::DATE AS day,
+    CASE
+        WHEN NOT possible THEN 'onmogelijke_klok'
+        WHEN lag < -60 THEN 'klok_voor_ontvangst'
+        WHEN place > 1 THEN 'dubbel'
+        WHEN code & {critical} <> 0 THEN 'fout_kritiek'
+        WHEN code & ~{documented} <> 0 THEN 'fout_onbekend'
+        WHEN code & 2048 <> 0 THEN 'pm_leesfout'
+        WHEN is_warming THEN 'pm_opwarmen'
+        WHEN latitude IS NULL OR longitude IS NULL OR (latitude = 0 AND longitude = 0) THEN 'geen_positie'
+        WHEN latitude NOT BETWEEN 50.65 AND 53.66 OR longitude NOT BETWEEN 3.26 AND 7.33
+            THEN 'positie_onmogelijk'
+        WHEN coalesce(accuracy, 0) <= 0 OR accuracy > 50 THEN 'positie_onnauwkeurig'
+        WHEN NOT (pm1 >= 0 AND pm1 <= pm25 AND pm25 <= pm10 AND pm25 <= 150 AND pm10 <= 1000)
+            THEN 'pm_onwaarschijnlijk'
+        WHEN humidity NOT BETWEEN 0 AND 100 OR temperature NOT BETWEEN -25 AND 60
+            OR pressure NOT BETWEEN 900 AND 1100 THEN 'waarde_buiten_bereik'
+    END AS reden
+FROM raw LEFT JOIN (SELECT _id, place FROM sound WHERE place > 1) USING (_id)
+LEFT JOIN warming USING (entity_id, moment);
+
+CREATE VIEW kept AS SELECT * EXCLUDE (reden, possible) FROM judged WHERE reden IS NULL;
 
 CREATE TABLE ridden AS
 WITH pairs AS (
     SELECT entity_id, moment, _id, latitude, longitude, accuracy,
         lag(moment) OVER w AS since, lag(latitude) OVER w AS latitude_0, lag(longitude) OVER w AS longitude_0,
         lag(accuracy) OVER w AS accuracy_0
-    FROM judged WINDOW w AS (PARTITION BY entity_id ORDER BY moment, _id)
+    FROM kept WINDOW w AS (PARTITION BY entity_id ORDER BY moment, _id)
 ), turned AS (
     SELECT *, radians((latitude + latitude_0) / 2) AS mid, 1 - {squared} * sin(mid) * sin(mid) AS flat,
         {major} / sqrt(flat) AS across, epoch(moment - since) AS seconds
@@ -193,8 +251,8 @@ HAVING sum(metres) >= 300 AND epoch(max(moment) - min(since)) BETWEEN 60 AND 22 
 """
 
 
-def with_duckdb(file: Path, landed: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Kept measurements and rides, with DuckDB alone."""
+def with_duckdb(file: Path, landed: str) -> Cleaned:
+    """Kept measurements, rides, and rejected rows with their reason, with DuckDB alone."""
     import duckdb
 
     with duckdb.connect() as con:
@@ -204,8 +262,9 @@ def with_duckdb(file: Path, landed: str) -> tuple[pd.DataFrame, pd.DataFrame]:
                 major=MAJOR,
             )
         )  # fmt: skip
-        kept = con.sql("FROM judged ORDER BY entity_id, moment, _id").df()
-        return kept, con.sql("FROM rides ORDER BY entity_id, start").df()
+        kept = con.sql("FROM kept ORDER BY entity_id, moment, _id").df()
+        rejected = con.sql("SELECT _id, reden FROM judged WHERE reden IS NOT NULL").df()
+        return kept, con.sql("FROM rides ORDER BY entity_id, start").df(), rejected
 
 
 def main(kind: str, file: Path, landed: str, found: Path) -> None:
@@ -218,14 +277,14 @@ def main(kind: str, file: Path, landed: str, found: Path) -> None:
     me = psutil.Process()
     started = time.time() - me.create_time()
     start, cpu = time.perf_counter(), time.process_time()
-    kept, rides = {"pandas": with_pandas, "duckdb": with_duckdb}[kind](file, landed)
+    cleaned = {"pandas": with_pandas, "duckdb": with_duckdb}[kind](file, landed)
     told = {
         "start_s": started,
         "seconds": time.perf_counter() - start,
         "cpu_s": time.process_time() - cpu,
     }
-    kept[["_id", "pm25"]].to_parquet(found / f"{kind}_kept.parquet")
-    rides.to_parquet(found / f"{kind}_rides.parquet")
+    for name, frame in zip(FOUND, cleaned, strict=True):
+        frame.to_parquet(found / f"{kind}_{name}.parquet")
     print(json.dumps(told))
 
 

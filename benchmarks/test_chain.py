@@ -16,18 +16,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import psutil
 import pytest
-from baselines import with_duckdb, with_pandas
+from baselines import FOUND, with_duckdb, with_pandas
 from chain import DAYS, EXPERIMENT, LAST_DAY, NOW
 
 from koploper_pipelines.build import build_platform
 from koploper_pipelines.gates.step import Platform, run_table
 from koploper_pipelines.settings import Settings
 from koploper_pipelines.simulation.snuffelfiets import simulate
+
+if TYPE_CHECKING:
+    from baselines import Cleaned
 
 HERE = Path(__file__).parent
 RAW, MEASUREMENTS, RIDES = (
@@ -46,8 +49,8 @@ LIMIT_GB = 1.5
 # -- The same work -----------------------------------------------------------------------------------------
 
 
-def _of_chain(platform: Platform) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Kept measurements and rides as the chain has them, in the columns that the scripts use."""
+def _of_chain(platform: Platform) -> Cleaned:
+    """What the chain has, in the columns that the scripts use."""
     import duckdb
 
     with duckdb.connect() as con:
@@ -55,26 +58,57 @@ def _of_chain(platform: Platform) -> tuple[pd.DataFrame, pd.DataFrame]:
         heads = {t: platform.lake.head(t).version for t in (MEASUREMENTS, RIDES)}
         kept = platform.lake.relation(con, MEASUREMENTS, heads[MEASUREMENTS])
         rides = platform.lake.relation(con, RIDES, heads[RIDES])
+        quarantine = platform.gate.quarantine(MEASUREMENTS)
+        assert quarantine is not None
+        rejected = platform.lake.relation(con, *quarantine)
         return (
-            kept.project("bron_id AS _id, pm25_ug_m3 AS pm25").df(),
+            kept.project(
+                "bron_id AS _id, meetdag AS day, opgenomen_op::TIMESTAMP AS moment,"
+                " ontvangen_op::TIMESTAMP AS received, vertraging_s AS lag, breedtegraad AS latitude,"
+                " lengtegraad AS longitude, nauwkeurigheid_m AS accuracy, pm1_ug_m3 AS pm1,"
+                " pm25_ug_m3 AS pm25, pm10_ug_m3 AS pm10, is_onder_detectie AS is_below,"
+                " temperatuur_c AS temperature, luchtvochtigheid_pct AS humidity, luchtdruk_hpa AS pressure,"
+                " batterijspanning_v AS voltage, voc_kohm AS voc, acc_max, foutcode AS code,"
+                " split_part(firmware, '.', 1)::INTEGER AS major,"
+                " split_part(firmware, '.', 2)::INTEGER AS minor"
+            ).df(),
             rides.project(
                 'start_op::TIMESTAMP AS start, einde_op::TIMESTAMP AS "end", afstand_km * 1000 AS metres,'
                 " aantal_metingen AS n"
             ).df(),
+            rejected.project("(rij->>'bron_id')::BIGINT AS _id, reden").df(),
         )
 
 
-def _check_agreement(found: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> None:
-    """The same measurements kept, with the same PM2.5, and the same rides, by all.
+def _check_agreement(found: dict[str, Cleaned]) -> None:
+    """The same measurements kept, alike in all columns, the same rides, and the same reasons, by all.
 
     Distances to a millionth: the chain adds them up as numbers of six decimals.
     """
-    kept = {k: m[["_id", "pm25"]].sort_values("_id", ignore_index=True) for k, (m, _) in found.items()}
-    columns = ["start", "end", "n", "metres"]
-    rides = {k: r[columns].sort_values(columns, ignore_index=True) for k, (_, r) in found.items()}
-    for other in ("duckdb", "keten"):
-        pd.testing.assert_frame_equal(kept[other], kept["pandas"], check_dtype=False, rtol=1e-12)
-        pd.testing.assert_frame_equal(rides[other], rides["pandas"], check_dtype=False, rtol=1e-6)
+    columns = {
+        "kept": list(found["keten"][0].columns),
+        "rides": ["start", "end", "n", "metres"],
+        "rejected": ["_id", "reden"],
+    }
+    sorted_by = {"kept": ["_id"], "rides": columns["rides"], "rejected": columns["rejected"]}
+    for number, name in enumerate(FOUND):
+        alike = {
+            k: cleaned[number][columns[name]]
+            .astype({c: "str" for c in ("reden",) if c in columns[name]})
+            .sort_values(sorted_by[name], ignore_index=True)
+            for k, cleaned in found.items()
+        }
+        for other in ("duckdb", "keten"):
+            assert len(alike[other])
+            pd.testing.assert_frame_equal(
+                alike[other], alike["pandas"], check_dtype=False, rtol=1e-6 if name == "rides" else 1e-12
+            )
+
+
+def _read(folder: Path, kind: str) -> Cleaned:
+    """What a script left in a folder."""
+    kept, rides, rejected = (pd.read_parquet(folder / f"{kind}_{name}.parquet") for name in FOUND)
+    return kept, rides, rejected
 
 
 # -- A million rows ----------------------------------------------------------------------------------------
@@ -147,8 +181,7 @@ def test_a_million_rows_through_the_whole_chain(tmp_path: Path) -> None:
     plain, duck = (min(told, key=lambda t: t.said["seconds"]) for told in ran.values())
     assert full.said["rows"][RAW] == made.rows
     assert empty.said["rows"].keys() == full.said["rows"].keys()
-    files = {k: [pd.read_parquet(tmp_path / f"{k}_{w}.parquet") for w in ("kept", "rides")] for k in ran}
-    _check_agreement({k: (m, r) for k, (m, r) in files.items()} | {"keten": _of_chain(_platform(home))})
+    _check_agreement({k: _read(tmp_path, k) for k in ran} | {"keten": _of_chain(_platform(home))})
 
     counted, counted_cpu = (full.said[k] - empty.said[k] for k in ("seconds", "cpu_s"))
     with_gates = counted + empty.said["gates_s"]
@@ -205,7 +238,13 @@ def test_few_rows_are_cleaned_as_plain_scripts_do(tmp_path: Path) -> None:
         ]
     )
     assert platform.lake.rows(RAW, platform.lake.head(RAW).version) == made.rows
-    _check_agreement({**found, "keten": _of_chain(platform)})
+    found["keten"] = _of_chain(platform)
+    _check_agreement(found)
+    kept, rides, rejected = found["keten"]
+    with pytest.raises(AssertionError):
+        _check_agreement(
+            {**found, "keten": (kept, rides, rejected.assign(reden=rejected["reden"][::-1].array))}
+        )
     print(f"\n{made.rows} rows: plain pandas {plain:.2f} s, chain with gates {chain:.2f} s")
     # On few rows the fixed costs of the gates weigh most; the limit catches what became quadratic.
     assert chain <= 60 * plain
