@@ -1,7 +1,7 @@
 """Reading, cleaning and splitting rides as plain scripts would, in pandas and in DuckDB: two yardsticks.
 
 They follow the same rules as `methods/snuffelfiets/cleaning.py` and `rides.py`, written anew and without
-gates, lake or secrets: every measurement with all its columns, or the first reason to reject it, and rides. So
+gates, lake or secrets: each measurement with all its columns, or the first reason to reject it, and rides. So
 speed is compared for the same work; `test_chain.py` checks that all agree.
 Run as a script with `pandas` or `duckdb`, a CSV file, a moment of landing and a folder, it prints as JSON the
 seconds of starting and importing and of the work, and leaves what it found in that folder as Parquet.
