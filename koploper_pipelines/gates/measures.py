@@ -127,7 +127,7 @@ def measure(expectation: Expectation) -> Measure:
         # Rows too many. Great Expectations counts every row of a doubled key; the verdict is the same. As
         # there, a row without any part of the key is left out.
         key = ", ".join(quoted(c) for c in columns)
-        has_key = f"FILTER (coalesce({', '.join(f'{quoted(c)}::VARCHAR' for c in columns)}) IS NOT NULL)"
+        has_key = f"FILTER ({' OR '.join(f'{quoted(c)} IS NOT NULL' for c in columns)})"
         return Measure(f"count(*) {has_key} - count(DISTINCT ({key})) {has_key}", None, 0)
     broken = f"count(*) FILTER (WHERE {violated(expectation)})"
     if kwargs.get("mostly") is None:
