@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROW_GROUP = 40_960
 """Rows of a file that are held in memory at a time while it is written; DuckDB works in blocks of 2,048."""
 DICTIONARY = 2_000
-"""Different values in a block of rows above which a column gets no dictionary: at the default of a fifth of the
+"""Different values in a block of rows above which a column gets no dictionary: at the default, a fifth of the
 rows, clocks and coordinates as text get one in vain, which costs a fifth of the time of writing."""
 DUCKDB_TYPES = {
     "string": "VARCHAR",
