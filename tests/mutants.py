@@ -283,6 +283,13 @@ MUTANTS = (
         "faults/test_kill.py::test_the_next_start_clears_files_that_no_version_names[replacement-2]",
     ),
     Mutant(
+        "threads_take_turns",
+        LAKE,
+        "threading.RLock()",
+        "__import__('contextlib').nullcontext()",
+        AT_ONCE + "test_threads_of_one_process_read_while_another_writes",
+    ),
+    Mutant(
         "stored_types",
         GATE,
         "        self._check_stored_types()\n",

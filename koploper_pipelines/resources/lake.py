@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -112,6 +113,8 @@ class Lake:
         self.root = root
         self._key = key
         self._chains: dict[str, _Chain] = {}
+        # Threads of one process (a web server's) share what is known of a table.
+        self._turn = threading.RLock()
 
     @cached_property
     def staging(self) -> Path:
@@ -144,17 +147,11 @@ class Lake:
 
         Raises NoTable when there is none, UntrustedTable when a commit in its log carries no good stamp.
         """
-        chain = self._verify(table)
-        if chain.foreign:
-            raise UntrustedTable(
-                f"{table}: "
-                + "; ".join(
-                    f"version {v} ({what}) was not written by a gate" for v, what in chain.foreign.items()
-                )
-                + f". Look at the change, then run `koploper repair {table}` to go back to the last version"
-                " before it."
-            )
-        return chain.head()
+        with self._turn:
+            chain = self._verify(table)
+            if chain.foreign:
+                raise UntrustedTable(_foreign(table, chain.foreign))
+            return chain.head()
 
     def stamps(self, table: str) -> list[tuple[int, Mapping[str, Any]]]:
         """Version and stamp of every commit that a gate made, oldest first; raises as `head` does."""
@@ -193,7 +190,8 @@ class Lake:
         """Columns and types of one version, partition columns included."""
         import pyarrow as pa
 
-        return pa.schema(self._open(table, version).schema().to_arrow())
+        with self._opened(table, version) as delta:
+            return pa.schema(delta.schema().to_arrow())
 
     def relation(self, con: duckdb.DuckDBPyConnection, table: str, version: int) -> duckdb.DuckDBPyRelation:
         """Rows of one version (partition columns included), read by DuckDB from the files themselves.
@@ -202,22 +200,22 @@ class Lake:
         wait for the interpreter's lock, which DuckDB may hold while it waits for them: a read without end.
         """
         chain = self._chain(table)
-        if chain.select is None or chain.select[0] != version:
-            chain.select = version, self._select(con, table, version)
-        return con.sql(chain.select[1])
+        if (known := chain.select) is None or known[0] != version:
+            known = chain.select = version, self._select(con, table, version)
+        return con.sql(known[1])
 
     def _select(self, con: duckdb.DuckDBPyConnection, table: str, version: int) -> str:
         """SQL for the rows of one version."""
         import pyarrow as pa
 
-        delta = self._open(table, version)
-        schema = pa.schema(delta.schema().to_arrow())
-        partitions = list(delta.metadata().partition_columns)
+        with self._opened(table, version) as delta:
+            schema = pa.schema(delta.schema().to_arrow())
+            partitions = list(delta.metadata().partition_columns)
+            actions = pa.table(delta.get_add_actions(flatten=True))
         empty = con.from_arrow(schema.empty_table())
         nulls = {
             name: f'NULL::{kind} AS "{name}"' for name, kind in zip(empty.columns, empty.types, strict=True)
         }
-        actions = pa.table(delta.get_add_actions(flatten=True))
         if actions.num_rows == 0:
             return f"SELECT {', '.join(nulls.values())} WHERE false"
         paths = [unquote(p) for p in actions["path"].to_pylist()]
@@ -235,7 +233,8 @@ class Lake:
 
     def rows(self, table: str, version: int) -> int:
         """Number of rows of one version, from the log alone."""
-        return _rows(self._open(table, version))
+        with self._opened(table, version) as delta:
+            return _rows(delta)
 
     def rows_of_partitions(self, table: str, version: int, partition: str) -> dict[str, int]:
         """Number of rows of each value of a partition column in one version."""
@@ -248,7 +247,8 @@ class Lake:
 
     def partition_of(self, table: str) -> str | None:
         """The column by which the table's files are kept apart; None when there is none."""
-        return next(iter(self._open(table).metadata().partition_columns), None)
+        with self._opened(table) as delta:
+            return next(iter(delta.metadata().partition_columns), None)
 
     def commit(
         self,
@@ -281,21 +281,20 @@ class Lake:
                 commit_properties=self._signed(table, stamp),
             )
             return 0
-        delta = self._open(table)
-        if replace is not None and partition is None:
-            mode, removed = "overwrite", []
-        else:
+        if replace is None or partition is not None:
             stamp = self._add_columns(table, schema, stamp)
-            schema = self.schema(table, delta.version())
-            mode, removed = "append", _removals(delta, partition, replace or ())
-        delta.create_write_transaction(
-            [*self._take_in(table, files, stamp["gang"], partition), *removed],
-            mode,
-            Schema.from_arrow(schema),
-            partition,
-            commit_properties=self._signed(table, stamp),
-            post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
-        )
+            schema = self.schema(table, self._verify(table).version)
+        with self._opened(table) as delta:
+            replaces_all = replace is not None and partition is None
+            removed = _removals(delta, partition, replace or ())
+            delta.create_write_transaction(
+                [*self._take_in(table, files, stamp["gang"], partition), *removed],
+                "overwrite" if replaces_all else "append",
+                Schema.from_arrow(schema),
+                partition,
+                commit_properties=self._signed(table, stamp),
+                post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+            )
         return self._verify(table).version
 
     def _take_in(
@@ -329,30 +328,36 @@ class Lake:
         """Add columns that the table lacks, in a commit of its own; the stamp of the commit to follow."""
         from deltalake import Schema
 
-        delta = self._open(table)
-        present = {f.name for f in delta.schema().fields}
-        if not (new := [f for f in Schema.from_arrow(schema).fields if f.name not in present]):
-            return stamp
-        # As the newest stamp, since quarantine and outcome are still those: no partition was made again.
         before = self.head(table)
-        same = {**before.stamp, "partities": {}, "bestand": None, "ouder": before.stamped_version}
-        delta.alter.add_columns(new, commit_properties=self._signed(table, same))
+        with self._opened(table) as delta:
+            present = {f.name for f in delta.schema().fields}
+            if not (new := [f for f in Schema.from_arrow(schema).fields if f.name not in present]):
+                return stamp
+            # As the newest stamp, since quarantine and outcome are still those: no partition was made again.
+            same = {**before.stamp, "partities": {}, "bestand": None, "ouder": before.stamped_version}
+            delta.alter.add_columns(new, commit_properties=self._signed(table, same))
         return {**stamp, "ouder": self.head(table).stamped_version}
 
     def restore(self, table: str, version: int, stamp: Mapping[str, Any]) -> int:
         """Bring a table back to an earlier version in a new, stamped commit; the new version."""
-        delta = self._open(table)
-        delta.restore(version, commit_properties=self._signed(table, stamp))
-        return int(delta.version())
+        with self._opened(table) as delta:
+            delta.restore(version, commit_properties=self._signed(table, stamp))
+            return int(delta.version())
 
     def compact(self, table: str, stamp: Mapping[str, Any]) -> None:
         """Merge a table's small files in a stamped commit; the rows stay the same."""
-        delta = self._open(table)
-        delta.optimize.compact(commit_properties=self._signed(table, stamp))
-        # Else each opening reads up to a hundred commits of the log one by one.
-        delta.create_checkpoint()
+        with self._opened(table) as delta:
+            delta.optimize.compact(commit_properties=self._signed(table, stamp))
+            # Else each opening reads up to a hundred commits of the log one by one.
+            delta.create_checkpoint()
 
-    def _open(self, table: str, version: int | None = None) -> DeltaTable:
+    @contextmanager
+    def _opened(self, table: str, version: int | None = None) -> Iterator[DeltaTable]:
+        """A version of the table, the newest by default, that no other thread moves on meanwhile."""
+        with self._turn:
+            yield self._open(table, version)
+
+    def _open(self, table: str, version: int | None) -> DeltaTable:
         from deltalake import DeltaTable
 
         chain = self._chain(table)
@@ -385,18 +390,19 @@ class Lake:
 
     def _verify(self, table: str) -> _Chain:
         """Verify what was committed since the last look, told from the log's files: opening costs more."""
-        chain = self._chain(table)
-        if not self._log(table, chain.version + 1).is_file():
+        with self._turn:
+            chain = self._chain(table)
+            if not self._log(table, chain.version + 1).is_file():
+                return chain
+            while self._log(table, chain.version + 1).is_file():
+                self._extend(table, chain, chain.version + 1)
+            following = self._log(table, chain.version + 1)
+            commits = (n for n in os.listdir(following.parent) if n.endswith(".json") and n[0].isdigit())
+            if max(commits) > following.name and not following.is_file():
+                # The rows are those of later commits, to which the chain cannot be followed.
+                del self._chains[table]
+                raise UntrustedTable(f"{table}: its log lacks version {chain.version + 1}")
             return chain
-        while self._log(table, chain.version + 1).is_file():
-            self._extend(table, chain, chain.version + 1)
-        following = self._log(table, chain.version + 1)
-        commits = (n for n in os.listdir(following.parent) if n.endswith(".json") and n[0].isdigit())
-        if max(commits) > following.name and not following.is_file():
-            # The rows are those of later commits, to which the chain cannot be followed.
-            del self._chains[table]
-            raise UntrustedTable(f"{table}: its log lacks version {chain.version + 1}")
-        return chain
 
     def _chain(self, table: str) -> _Chain:
         """What is known of the table that stands there now."""
@@ -458,7 +464,7 @@ class Lake:
         if not files:
             return False
         # A rewrite that says it changes nothing must keep the rows; the number alone once files are cleared.
-        if _rows(self._open(table, version)) != _rows(self._open(table, version - 1)):
+        if self.rows(table, version) != self.rows(table, version - 1):
             return True
         return not _same_rows(
             self.folder(table),
@@ -469,6 +475,12 @@ class Lake:
 
 def _never_written(table: str) -> str:
     return f"{table}: no rows have passed its gate yet"
+
+
+def _foreign(table: str, versions: Mapping[int, str]) -> str:
+    named = "; ".join(f"version {v} ({what}) was not written by a gate" for v, what in versions.items())
+    mended = f"run `koploper repair {table}` to go back to the last version before it."
+    return f"{table}: {named}. Look at the change, then {mended}"
 
 
 def _check_folders(table: str, paths: Sequence[str], column: str, values: Sequence[object]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gatehouse import RAW, House, Row, column, contract, drop, processes, toy_tables
+from gatehouse import RAW, House, Row, column, connection, contract, drop, processes, toy_tables
 
 from koploper_pipelines.gates.ledger import TABLE as LEDGER
 from koploper_pipelines.resources.lake import Lake
@@ -166,3 +169,33 @@ def test_two_tables_at_once_share_the_ledger(tmp_path: Path) -> None:
     assert [len(house.entries(f"proef/raw/{name}", "gereed")) for name in ("een", "twee")] == [4, 4]
     numbers = house.platform.ledger.read("gebeurtenis IN ('begonnen', 'gereed')")["volgnummer"].tolist()
     assert len(set(numbers)) == len(numbers) == 16
+
+
+def test_threads_of_one_process_read_while_another_writes(house: House) -> None:
+    """They share what was verified: two that verify the same commit at once would call it foreign."""
+    reader, writer = house.reopened(), house.reopened()
+    seen, stop = set[int](), threading.Event()
+
+    def read() -> None:
+        with connection() as con:
+            while not stop.is_set():
+                head = reader.platform.lake.head(TABLE)
+                values = reader.platform.lake.relation(con, TABLE, head.version).project("waarde").fetchall()
+                assert len(set(values)) == 1
+                seen.add(head.version)
+
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            reads = [pool.submit(read) for _ in range(4)]
+            try:
+                for value in range(2, 8):
+                    assert writer.admit(DAYS, rows(float(value))).passed
+            finally:
+                stop.set()
+            for done in reads:
+                done.result()
+    finally:
+        sys.setswitchinterval(switching)
+    assert len(seen) > 1
