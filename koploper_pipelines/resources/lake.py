@@ -328,12 +328,12 @@ class Lake:
         """Add columns that the table lacks, in a commit of its own; the stamp of the commit to follow."""
         from deltalake import Schema
 
-        before = self.head(table)
         with self._opened(table) as delta:
             present = {f.name for f in delta.schema().fields}
             if not (new := [f for f in Schema.from_arrow(schema).fields if f.name not in present]):
                 return stamp
             # As the newest stamp, since quarantine and outcome are still those: no partition was made again.
+            before = self.head(table)
             same = {**before.stamp, "partities": {}, "bestand": None, "ouder": before.stamped_version}
             delta.alter.add_columns(new, commit_properties=self._signed(table, same))
         return {**stamp, "ouder": self.head(table).stamped_version}
