@@ -283,6 +283,13 @@ MUTANTS = (
         "faults/test_kill.py::test_the_next_start_clears_files_that_no_version_names[replacement-2]",
     ),
     Mutant(
+        "all_experiments_last",
+        "automation/night.py",
+        "last = _made_last(platform)",
+        "last: set[str] = set()",
+        "integration/test_automation.py::test_failed_work_is_planned_again_without_it_and_then_published",
+    ),
+    Mutant(
         "threads_take_turns",
         LAKE,
         "threading.RLock()",

@@ -232,9 +232,14 @@ def test_failed_work_is_planned_again_without_it_and_then_published(sensing: Sen
         sensing.has_run(PROCESS, STATUS.FAILURE, other.tags)
     # Rides cross midnight, and a day's rides depend on the days around it: those come along.
     spans = [("2024-12-10", "2024-12-12"), ("2024-10-09", "2024-10-13"), ("2024-12-09", "2024-12-13")]
-    assert [(r.tags[RANGE_START], r.tags[RANGE_END]) for r in others] == spans
+    *of_days, late = others
+    assert [(r.tags[RANGE_START], r.tags[RANGE_END]) for r in of_days] == spans
+    # What reads the figures of all experiments comes after them, failed or not.
+    assert RANGE_START not in late.tags
+    assert dg.AssetKey(["koploperdeals", "published", "duidingen"]) in (late.asset_selection or ())
+    assert not {k for r in of_days for k in r.asset_selection or ()} & set(late.asset_selection or ())
     assert (
-        len({r.run_key for r in (first, *others)}) == len({r.tags[WORK_TAG] for r in (first, *others)}) == 4
+        len({r.run_key for r in (first, *others)}) == len({r.tags[WORK_TAG] for r in (first, *others)}) == 5
     )
     assert isinstance(other, dg.RunRequest)
     assert (other.job_name, other.asset_selection) == (PUBLISH, None)

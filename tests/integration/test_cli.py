@@ -268,6 +268,14 @@ def test_status_says_when_a_table_is_older_than_promised(home: Path) -> None:
     assert "days old" in said(koploper(home, "status", KOPLOPER_NOW="2036-05-20T02:30:00+02:00"))
 
 
+def test_a_night_of_few_days_makes_every_table_once(home: Path) -> None:
+    """Also those that read the figures of other experiments, which no edge of the graph says."""
+    platform = platform_of(home)
+    made = [t.path for t in platform.tables.values() if not t.lands and platform.lake.exists(t.path)]
+    assert "koploperdeals/published/duidingen" in made
+    assert {t: platform.lake.head(t).version for t in made} == dict.fromkeys(made, 0)
+
+
 def test_plan_says_what_is_pending_and_why(home: Path) -> None:
     assert "Nothing is pending" in said(koploper(home, "plan"))
     (home / "inbox" / "snuffelfiets" / "nieuw.csv").write_text("_id\n1\n")
