@@ -340,7 +340,7 @@ MUTANTS = (
     Mutant(
         "one_writer_a_table",
         LAKE,
-        "with FileLock(file):",
+        "with FileLock(self._locks / f\"{table.replace('/', '__')}.lock\"):",
         "if True:",
         AT_ONCE + "test_two_processes_at_one_table_take_turns",
     ),

@@ -302,8 +302,12 @@ class _Pass:
         except _conversion_error() as error:
             raise SchemaMismatch(f"{self.contract.path}: {does_not_fit(self.contract, rows)}") from error
         staged = read_files(self.con, self.contract, self.files, self.physical)
-        check_finite(self.contract, staged)
-        staged.create_view(self.staged.relation)
+        if _number(self.files) <= self.gate.small_table_rows:
+            # Each rule's question to a file costs more than all of them to a table in memory.
+            staged.create(self.staged.relation)
+        else:
+            staged.create_view(self.staged.relation)
+        check_finite(self.contract, self.con.table(self.staged.relation))
         self.is_staged = True
 
     def _check_stored_types(self) -> None:
