@@ -80,7 +80,11 @@ MUTANTS = (
     # -- The gate: what is refused, set aside or held back.
     Mutant("schema", STAGING, "if problems:", "if False:", NO_FIT + "[offered10-nogiets]"),
     Mutant(
-        "infinite_numbers", GATE, "check_finite(self.contract, staged)", "pass", NO_FIT + "[offered5-waarde]"
+        "infinite_numbers",
+        GATE,
+        "check_finite(self.contract, self.con.table(self.staged.relation))",
+        "pass",
+        NO_FIT + "[offered5-waarde]",
     ),
     Mutant(
         "conservation",
