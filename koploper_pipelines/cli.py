@@ -211,7 +211,7 @@ add_commands_of_experiments(app)
 
 def main() -> None:
     """Entry point of the `koploper` script."""
-    # A night makes millions of objects and few circles of them; looking for circles took 3% of its time.
+    # A night makes millions of objects and few circles of them; looking for circles took 6% of its time.
     gc.set_threshold(20_000, 20, 20)
     app()
 
@@ -375,9 +375,6 @@ def _night(platform: Platform, chosen: Chosen, again: bool = False) -> bool:
             if isinstance(event, Ran):
                 ran.append(event)
             else:
-                # What stands now, modules for the most part, stays: else every full collection of garbage
-                # goes through all of it, in a night once in every few tables.
-                gc.freeze()
                 progress.begin(f"{event.job}: {event.says}", steps_in(defs, event))
     with _explained():
         said = cli_report.night(platform, night, ran, refused_before)

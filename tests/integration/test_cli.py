@@ -268,6 +268,20 @@ def test_status_says_when_a_table_is_older_than_promised(home: Path) -> None:
     assert "days old" in said(koploper(home, "status", KOPLOPER_NOW="2036-05-20T02:30:00+02:00"))
 
 
+def test_a_night_gives_back_what_it_took_of_the_database(home: Path) -> None:
+    """At the end of a process DuckDB lists what was not given back."""
+    code = "from koploper_pipelines.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "refresh", "--home", str(home)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KOPLOPER_KEY": KEY},
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "leaked" not in ended.stderr
+
+
 def test_a_night_of_few_days_makes_every_table_once(home: Path) -> None:
     """Also those that read the figures of other experiments, which no edge of the graph says."""
     platform = platform_of(home)
