@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 QUARANTINE = "__quarantaine"
+NONE_REJECTED = "(SELECT '' AS partitie, '' AS reden, '' AS toelichting, '' AS rij WHERE false)"
+"""What a pass reads where a step rejected no rows itself."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class _Pass:
         self.files: list[DataFile] = []
         self.is_staged = False
         self.staged = Staged(con, f"staged_{self.gang}", contract, offered.controls)
-        self.rejected = f"rejected_{self.gang}"
+        self.rejected = NONE_REJECTED
         self.marked = self.staged.over(f"marked_{self.gang}")
         self.kept = self.staged.over(f"kept_{self.gang}")
         self.verdicts: list[Verdict] = []
@@ -328,10 +330,11 @@ class _Pass:
 
     def _take_rejected(self) -> None:
         """Make the step's own rejected rows into rows of the quarantine."""
-        columns = "partitie VARCHAR, reden VARCHAR, toelichting VARCHAR, rij VARCHAR"
-        self.con.sql(f"CREATE TEMP TABLE {self.rejected} ({columns})")
         if self.offered.rejected is None:
             return
+        columns = "partitie VARCHAR, reden VARCHAR, toelichting VARCHAR, rij VARCHAR"
+        self.rejected = f"rejected_{self.gang}"
+        self.con.sql(f"CREATE TEMP TABLE {self.rejected} ({columns})")
         name = partition_sql(self.contract.partition)
         others = [c for c in self.offered.rejected.columns if c not in ("reden", "toelichting")]
         in_hand = self.offered.rejected.filter(f"{name} IN ({_list(self.partitions)})")
