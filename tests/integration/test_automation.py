@@ -343,10 +343,12 @@ def test_command_and_sensor_make_the_same_tables(
     by_command: tuple[Platform, list[Ran]], tmp_path: Path
 ) -> None:
     command, ran = by_command
-    assert [(r.next.job, r.success) for r in ran] == [(FETCH, True), (PROCESS, True), (PUBLISH, True)]
+    # The second run of the work is of the tables that read the figures of all experiments.
+    expected = [(FETCH, True), (PROCESS, True), (PROCESS, True), (PUBLISH, True)]
+    assert [(r.next.job, r.success) for r in ran] == expected
     sensor = toolbox.installation(tmp_path / "home", NOW)
     toolbox.drop(tmp_path / "home", "november.csv", november(tmp_path, DAYS))
-    assert by_sensor(sensor, date(2025, 1, 10)) == [(FETCH, True), (PROCESS, True), (PUBLISH, True)]
+    assert by_sensor(sensor, date(2025, 1, 10)) == expected
     made = toolbox.tables(command)
     assert toolbox.differing(made, toolbox.tables(sensor)) == []
     assert toolbox.differing(figures(command), figures(sensor)) == []
