@@ -115,7 +115,8 @@ class Gate:
             try:
                 return run.go()
             finally:
-                shutil.rmtree(run.folder, ignore_errors=True)
+                if run.folder.exists():
+                    shutil.rmtree(run.folder)
 
     def refuse_unread(self, contract: Contract, passage: Passage, source: str, why: str) -> Outcome:
         """Remember that a delivery could not be read as what it should be."""
@@ -144,7 +145,8 @@ class Gate:
 
     def _mend(self, table: str) -> None:
         for left in self.lake.staging.glob(f"{_file_name(table)}.*"):
-            shutil.rmtree(left)
+            # A file is of before rows were staged in folders.
+            left.unlink() if left.is_file() else shutil.rmtree(left)
         for begun in self.ledger.open_passes(table):
             head, quarantine = self.head(table), self.head(table + QUARANTINE)
             if head is not None and head.stamp["gang"] == begun["gang"]:

@@ -402,6 +402,13 @@ def test_a_kill_while_mending_is_mended_too(
     check_mended(name, expected, tmp_path, undisturbed)
 
 
+def test_what_was_staged_in_one_file_before_is_cleared_too(tmp_path: Path) -> None:
+    house = SCENARIOS["landing"].house(tmp_path)
+    (house.platform.lake.staging / f"{RAW.replace('/', '__')}.abc.parquet").touch()
+    house.platform.gate.mend(RAW)
+    assert house.staged_files() == []
+
+
 def test_without_mending_the_kill_shows(
     tmp_path: Path, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
