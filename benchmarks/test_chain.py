@@ -13,7 +13,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ import psutil
 import pytest
 from baselines import FOUND, with_duckdb, with_pandas
 from chain import DAYS, EXPERIMENT, LAST_DAY, NOW
+from clock import processor_seconds
 
 from koploper_pipelines.build import build_platform
 from koploper_pipelines.gates.step import Platform, run_table
@@ -212,12 +212,6 @@ def _platform(home: Path) -> Platform:
     return build_platform(Settings(home=home, now=NOW))
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def test_few_rows_are_cleaned_as_plain_scripts_do(tmp_path: Path) -> None:
     home = tmp_path / "home"
     made = simulate(
@@ -229,9 +223,9 @@ def test_few_rows_are_cleaned_as_plain_scripts_do(tmp_path: Path) -> None:
     import great_expectations  # noqa: F401
 
     found = {"duckdb": with_duckdb(file, LANDED)}
-    plain = _seconds(lambda: found.update(pandas=with_pandas(file, LANDED)))
+    plain = processor_seconds(lambda: found.update(pandas=with_pandas(file, LANDED)))
     platform = _platform(home)
-    chain = _seconds(
+    chain = processor_seconds(
         lambda: [
             run_table(platform, platform.tables[t], run_id="bench")
             for t in (RAW, MEASUREMENTS, RIDES, PASSAGES)
@@ -245,6 +239,6 @@ def test_few_rows_are_cleaned_as_plain_scripts_do(tmp_path: Path) -> None:
         _check_agreement(
             {**found, "keten": (kept, rides, rejected.assign(reden=rejected["reden"][::-1].array))}
         )
-    print(f"\n{made.rows} rows: plain pandas {plain:.2f} s, chain with gates {chain:.2f} s")
+    print(f"\n{made.rows} rows: plain pandas {plain:.2f} s of processor, with gates {chain:.2f} s")
     # On few rows the fixed costs of the gates weigh most; the limit catches what became quadratic.
     assert chain <= 60 * plain

@@ -7,26 +7,19 @@ in docs/taggen_en_gamen.md answer.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from clock import processor_seconds, seconds
 from crowds import ask, crowd, in_a_process_of_its_own
 
 from koploper_pipelines.methods.taggen_en_gamen import agreement, answers, cleaning, consensus, exports
 from koploper_pipelines.methods.taggen_en_gamen.consensus import Judgements
 
 NO_QUESTIONS = pd.DataFrame(columns=list(answers.QUESTION_COLUMNS))
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def saved(judgements: Judgements, file: Path, **more: np.ndarray) -> Path:
@@ -121,9 +114,9 @@ def read_and_cleaned(file: Path) -> cleaning.Judged:
 
 def _measure_export(file: Path, rows: int) -> float:
     file.write_bytes(export(rows))
-    base = min(seconds(lambda: plain_reading(file)) for _ in range(2))
+    base = min(processor_seconds(lambda: plain_reading(file)) for _ in range(2))
     made: list[cleaning.Judged] = []
-    own = min(seconds(lambda: made.append(read_and_cleaned(file))) for _ in range(2))
+    own = min(processor_seconds(lambda: made.append(read_and_cleaned(file))) for _ in range(2))
     size = file.stat().st_size / 1e6
     print(
         f"\n{rows} classifications ({size:.0f} MB): plain reading {base:.2f} s, read and cleaned {own:.2f} s,"

@@ -1,5 +1,6 @@
 """Opinion groups against the truth, other implementations, and worlds without groups."""
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -83,6 +84,24 @@ def test_projection_is_pca_of_the_imputed_matrix(real_data: RealData) -> None:
     expected = PCA(2, svd_solver="full").fit_transform(imputed) * scale[:, None]
     found = groups.projection(votes)
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-6)
+
+
+def test_projection_never_fills_in_the_pairs_without_a_vote() -> None:
+    """As large as a conversation can be: 1% of 6,000 x 2,000 pairs, of which the full matrix is 96 MB."""
+    rng = np.random.default_rng(1)
+    pairs = rng.choice(6_000 * 2_000, 120_000, replace=False)
+    person, statement = np.divmod(pairs, 2_000)
+    values = rng.choice([-1.0, 0.0, 1.0], len(pairs))
+    cast = np.bincount(person, minlength=6_000)
+    votes = groups.Votes(person, statement, values, 6_000, 2_000, 0, cast)
+    groups.projection(votes)
+    tracemalloc.start()
+    try:
+        groups.projection(votes)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.25 * 6_000 * 2_000 * values.itemsize
 
 
 def test_silhouette_is_that_of_scikit_learn() -> None:
