@@ -100,6 +100,20 @@ def partition_sql(column: str | None) -> str:
     return f"coalesce({quoted(column)}::VARCHAR, '{UNKNOWN}')" if column else f"'{WHOLE}'"
 
 
+def in_partitions(contract: Contract, partitions: Sequence[str]) -> str:
+    """SQL for whether a row is in one of the partitions: true or false, and never NULL.
+
+    Of days as such, so that files of other days are passed over and no text is made of each row.
+    """
+    name = contract.partition
+    if name is None or contract.column(name).type != "date":
+        return f"{partition_sql(name)} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
+    column = quoted(name)
+    days = ", ".join(f"DATE {literal(p)}" for p in partitions if p != UNKNOWN)
+    inside = f"({column} IS NOT NULL AND {column} IN ({days or 'NULL'}))"
+    return f"({inside} OR {column} IS NULL)" if UNKNOWN in partitions else inside
+
+
 @dataclass(frozen=True)
 class Measured:
     """Rules with what was measured for them in one pass over the rows, to be judged by `judge`."""
@@ -307,21 +321,36 @@ def _measured(
 
     Raises a DuckDB error for a measure of a column that is not there, before any row is read.
     """
-    columns = "".join(f", ({m.sql})::DOUBLE AS {quoted(name)}" for name, m in measures.items())
     if partitions is None:
+        columns = _as_columns({name: _over_all(staged, m) for name, m in measures.items()})
         return staged.con.sql(
             f"SELECT '{WHOLE}' AS partitie, count(*) AS rijen{columns} FROM {staged.relation}"
         )
+    columns = _as_columns({name: m.sql for name, m in measures.items()})
     names = ", ".join(f"({literal(p)})" for p in partitions)
-    # A partition without rows is judged too: a rule on its number of rows must see the 0.
+    # Grouped by the column itself, since a name is a text to be made of each row. A partition without rows
+    # is judged too: a rule on its number of rows must see the 0.
+    group = quoted(staged.contract.partition) if staged.contract.partition else "ALL"
     return staged.con.sql(
         f"WITH gevuld AS (SELECT {staged.partition_sql} AS partitie, count(*) AS rijen{columns}"
-        f" FROM {staged.relation} GROUP BY ALL),"
+        f" FROM {staged.relation} GROUP BY {group}),"
         f" leeg AS (SELECT count(*) AS rijen{columns} FROM {staged.relation} WHERE FALSE)"
         " SELECT * FROM gevuld UNION ALL BY NAME"
         f" SELECT d.partitie, leeg.* FROM (VALUES {names}) d(partitie) CROSS JOIN leeg"
         " WHERE d.partitie NOT IN (SELECT partitie FROM gevuld) ORDER BY partitie"
     )
+
+
+def _as_columns(measures: Mapping[str, str]) -> str:
+    """SQL of measures as further columns of a SELECT."""
+    return "".join(f", ({sql})::DOUBLE AS {quoted(name)}" for name, sql in measures.items())
+
+
+def _over_all(staged: Staged, measure: Measure) -> str:
+    """SQL of a measure over all rows; of a slow one by value, save where each row has a value of its own."""
+    if measure.slow is None or staged.contract.key == (measure.slow.column,):
+        return measure.sql
+    return measure.slow.counted_once_a_value(staged.relation)
 
 
 def _verdict_of_measures(

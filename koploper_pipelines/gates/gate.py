@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.contracts import Contract, Rule
 from koploper_pipelines.contracts.model import CONSERVATION_RULE, MOST_ROWS_RULE, MOST_ROWS_SHARE, SCHEMA_RULE
-from koploper_pipelines.gates.audit import Measured, Staged, Verdict, judge, measure_rules, partition_sql
+from koploper_pipelines.gates.audit import (
+    Measured,
+    Staged,
+    Verdict,
+    in_partitions,
+    judge,
+    measure_rules,
+    partition_sql,
+)
 from koploper_pipelines.gates.ledger import Ledger
 from koploper_pipelines.gates.measures import literal, needs_controls, quoted, violated
 from koploper_pipelines.gates.staging import (
@@ -30,9 +38,11 @@ from koploper_pipelines.gates.staging import (
     check_columns,
     check_finite,
     does_not_fit,
+    is_as_contracted,
     read_files,
     relation,
     write_files,
+    write_table,
 )
 from koploper_pipelines.resources.clock import Clock
 from koploper_pipelines.resources.lake import UNKNOWN, DataFile, Head, Lake, NoTable
@@ -296,13 +306,8 @@ class _Pass:
         rows = relation(self.con, self.offered.rows)
         check_columns(self.contract, rows)
         self._check_stored_types()
-        types = dict(zip(rows.columns, map(str, rows.types), strict=True))
-        casts = ", ".join(cast_sql(c, types[c.name]) for c in self.contract.columns)
-        offered = f"offered_{self.gang}"
-        rows.create_view(offered)
-        cast = f"SELECT * FROM (SELECT {casts} FROM {offered}) WHERE {self._of(self.partitions)}"
         try:
-            self.files = write_files(self.con, cast, self.folder / "aangeboden", self.physical)
+            self.files = self._write(rows)
         except _conversion_error() as error:
             raise SchemaMismatch(f"{self.contract.path}: {does_not_fit(self.contract, rows)}") from error
         staged = read_files(self.con, self.contract, self.files, self.physical)
@@ -313,6 +318,21 @@ class _Pass:
             staged.create_view(self.staged.relation)
         check_finite(self.contract, self.con.table(self.staged.relation))
         self.is_staged = True
+
+    def _write(self, rows: duckdb.DuckDBPyRelation) -> list[DataFile]:
+        """The offered rows of the partitions in hand as files, cast to the contract."""
+        folder, wanted = self.folder / "aangeboden", self._of(self.partitions)
+        offered = self.offered.rows
+        if self.physical is None and is_as_contracted(self.contract, offered):
+            ((others,),) = rows.aggregate(f"count(*) FILTER (NOT {wanted})").fetchall()
+            if not others:
+                return write_table(self.contract, offered, folder)
+        types = dict(zip(rows.columns, map(str, rows.types), strict=True))
+        casts = ", ".join(cast_sql(c, types[c.name]) for c in self.contract.columns)
+        view = f"offered_{self.gang}"
+        rows.create_view(view)
+        cast = f"SELECT * FROM (SELECT {casts} FROM {view}) WHERE {wanted}"
+        return write_files(self.con, cast, folder, self.physical)
 
     def _check_stored_types(self) -> None:
         """Raise SchemaMismatch when rows that stay are of another type than the contract has today."""
@@ -328,7 +348,7 @@ class _Pass:
 
     def _of(self, partitions: Sequence[str]) -> str:
         """SQL for whether a row is in one of the partitions."""
-        return f"{self.staged.partition_sql} IN ({_list(partitions)})"
+        return in_partitions(self.contract, partitions)
 
     def _take_rejected(self) -> None:
         """Make the step's own rejected rows into rows of the quarantine."""
@@ -419,7 +439,7 @@ class _Pass:
         """The whole table after the commit that is at hand, for rules on the table."""
         if self.contract.partition is None and not self.passage.append:
             return self.kept
-        in_hand = f"{self.kept.partition_sql} IN ({_list(promoted)})"
+        in_hand = self._of(promoted)
         parts = [f"SELECT * FROM {self.kept.relation} WHERE {in_hand}"]
         if self.head is not None:
             current = f"current_{self.gang}"

@@ -28,6 +28,21 @@ class Measure:
     sql: str
     minimum: float | None
     maximum: float | None
+    slow: SlowCondition | None = None
+    """What the aggregate counts, where that can be told from the values of one column, and slowly."""
+
+
+@dataclass(frozen=True)
+class SlowCondition:
+    """A condition on one column that is slow to evaluate."""
+
+    column: str
+    sql: str
+
+    def counted_once_a_value(self, relation: str) -> str:
+        """SQL for the number of rows for which it is true, evaluated for each different value once."""
+        values = f"SELECT {quoted(self.column)}, count(*) AS rijen FROM {relation} GROUP BY ALL"
+        return f"(SELECT coalesce(sum(rijen) FILTER (WHERE {self.sql}), 0) FROM ({values}))"
 
 
 def quoted(name: str) -> str:
@@ -131,7 +146,9 @@ def measure(expectation: Expectation) -> Measure:
         return Measure(f"count(*) {has_key} - count(DISTINCT ({key})) {has_key}", None, 0)
     broken = f"count(*) FILTER (WHERE {violated(expectation)})"
     if kwargs.get("mostly") is None:
-        return Measure(broken, None, 0)
+        is_slow = expectation.type == "expect_column_values_to_match_regex"
+        slow = SlowCondition(kwargs["column"], violated(expectation)) if is_slow else None
+        return Measure(broken, None, 0, slow)
     judged = "*" if expectation.type == "expect_column_values_to_not_be_null" else quoted(kwargs["column"])
     return Measure(f"1 - {broken} / nullif(count({judged}), 0)", _limit(kwargs, "mostly"), None)
 

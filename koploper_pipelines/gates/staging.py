@@ -6,10 +6,11 @@ table's own. What the rows are worth is judged in `audit.py`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from koploper_pipelines.contracts import Column, Contract
 from koploper_pipelines.gates.measures import literal, quoted
@@ -167,6 +168,54 @@ def write_files(
         DataFile(Path(name), int(rows), dict(keys or {}).get(partition) if partition else None)
         for name, rows, _, _, _, keys, *_ in written
     ]
+
+
+def is_as_contracted(contract: Contract, rows: Rows) -> TypeGuard[pa.Table]:
+    """Whether rows are an Arrow table of which no value is changed by the cast to the contract.
+
+    Numbers are never taken so: what pandas writes as NaN is a missing value, and they may be rounded.
+    """
+    import pyarrow as pa
+
+    if not isinstance(rows, pa.Table) or any(c.type == "number" for c in contract.columns):
+        return False
+    found = {f.name: getattr(f.type, "value_type", f.type) for f in rows.schema}
+    return found == {f.name: f.type for f in arrow_schema(contract)}
+
+
+def write_table(contract: Contract, rows: pa.Table, folder: Path) -> list[DataFile]:
+    """Put the rows of a table that is as contracted aside as Parquet files, in one partition.
+
+    By Arrow, which writes texts in half the time that DuckDB takes, one file a processor.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True)
+    table = rows.select([c.name for c in contract.columns])
+    first = table.slice(0, ROW_GROUP)
+    repeated = [n for n in table.column_names if len(pc.unique(first[n])) <= DICTIONARY]
+    parts = max(1, min(os.cpu_count() or 1, -(-len(table) // ROW_GROUP)))
+    bounds = [number * len(table) // parts for number in range(parts + 1)]
+
+    def write(number: int) -> DataFile:
+        start, end = bounds[number : number + 2]
+        file = folder / f"rijen-{number}.parquet"
+        # Without the types of this table, which may be a dictionary where the contract says text.
+        pq.write_table(
+            table.slice(start, end - start),
+            file,
+            row_group_size=ROW_GROUP,
+            use_dictionary=repeated,
+            write_statistics=False,
+            store_schema=False,
+        )
+        return DataFile(file, end - start)
+
+    with ThreadPoolExecutor(parts) as pool:
+        return list(pool.map(write, range(parts)))
 
 
 def read_files(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.contracts import Contract
-from koploper_pipelines.gates.audit import Staged, Verdict, judge_rules, partition_sql
+from koploper_pipelines.gates.audit import Staged, Verdict, in_partitions, judge_rules
 from koploper_pipelines.gates.gate import QUARANTINE, Gate, Outcome, Passage
 from koploper_pipelines.gates.ledger import Ledger
 from koploper_pipelines.gates.measures import literal, needs_controls, quoted
@@ -226,7 +226,7 @@ def verified_rows(
         return con.from_arrow(arrow_schema(contract).empty_table())
     rows = platform.lake.relation(con, table, head.version)
     if contract.partition is not None and set(partitions) != set(head.partitions):
-        rows = rows.filter(_in_partitions(contract, partitions))
+        rows = rows.filter(in_partitions(contract, partitions))
     of_contract = [c.name for c in contract.columns]
     if set(rows.columns) > set(of_contract):
         # The lake keeps a column that the contract lost; no step may know it.
@@ -255,7 +255,7 @@ def audit(
     """
     name = "opnieuw_" + contract.path.replace("/", "_")
     if contract.partition is not None:
-        rows = rows.filter(_in_partitions(contract, partitions))
+        rows = rows.filter(in_partitions(contract, partitions))
     rows.create_view(name, replace=True)
     rules = [r for r in contract.rules if r.expectations and not needs_controls(r)]
     return judge_rules(Staged(con, name, contract, {}), rules, partitions, rows_as_they_are=False)
@@ -365,15 +365,6 @@ def _land_one(
     else:
         delivery.refused(outcome.report)
     return outcome
-
-
-def _in_partitions(contract: Contract, partitions: Sequence[str]) -> str:
-    """SQL for whether a row is in one of the partitions; of days as such, to pass over files of others."""
-    name = contract.partition
-    if name is None or UNKNOWN in partitions or contract.column(name).type != "date":
-        return f"{partition_sql(name)} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
-    days = ", ".join(f"DATE {literal(p)}" for p in partitions)
-    return f"{quoted(name)} IN ({days or 'NULL'})"
 
 
 __all__ = [

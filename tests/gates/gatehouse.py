@@ -24,7 +24,7 @@ import yaml
 from koploper_pipelines.contracts import Contract
 from koploper_pipelines.contracts.model import parse_contract
 from koploper_pipelines.gates.gate import Outcome, Passage
-from koploper_pipelines.gates.staging import Offered
+from koploper_pipelines.gates.staging import Offered, relation
 from koploper_pipelines.gates.step import Platform, Report, RulesFailed, run_table
 from koploper_pipelines.gates.table import GatedTable, Reads, Step
 from koploper_pipelines.relations import count, value
@@ -493,7 +493,7 @@ class ToyFile:
         with self.file.opened() as (path, content):
             if lake.exists(RAW) and content in lake.head(RAW).files:
                 return None
-            rows = read_csv(con, path, self.name, FILE_COLUMNS)
+            rows = relation(con, read_csv(con, path, self.name, FILE_COLUMNS))
         landed = rows.project(
             f"'{content}' AS bestand, rij, try_cast(dag AS DATE) AS dag, nr, schuif, meter, waarde"
         )

@@ -23,7 +23,7 @@ from services import CKAN_COLUMNS, ROWS_A_DAY, ckan_export
 
 from koploper_pipelines.assets.snuffelfiets.raw import metingen as raw
 from koploper_pipelines.automation.run import Ran
-from koploper_pipelines.gates.staging import SchemaMismatch
+from koploper_pipelines.gates.staging import SchemaMismatch, relation
 from koploper_pipelines.gates.step import Platform, run_table
 from koploper_pipelines.resources import inbox
 
@@ -296,7 +296,7 @@ def test_without_the_check_of_the_last_line_a_cut_value_would_land(
     import duckdb
 
     with file.opened() as (path, _), duckdb.connect() as con:
-        rows = inbox.read_csv(con, path, file.name, CKAN_COLUMNS).df()
+        rows = relation(con, inbox.read_csv(con, path, file.name, CKAN_COLUMNS)).df()
     assert rows["voltage"].tolist() == ["113"] * 5 + ["11"]
 
 

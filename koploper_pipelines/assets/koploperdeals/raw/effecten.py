@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from koploper_pipelines.gates.staging import Offered
+from koploper_pipelines.gates.staging import Offered, relation
 from koploper_pipelines.gates.table import Step, gated_table
 from koploper_pipelines.relations import count
 from koploper_pipelines.resources.inbox import (
@@ -45,7 +45,7 @@ class SeriesFile(FromFile):
             if has_landed(lake, SERIES, content):
                 return None
             landed = self.platform.clock.now().isoformat()
-            rows = read_csv(con, path, self.name, COLUMNS).project(
+            rows = relation(con, read_csv(con, path, self.name, COLUMNS)).project(
                 f"'{content}' AS levering, rij, TIMESTAMPTZ '{landed}' AS geland_op, {', '.join(COLUMNS)}"
             )
             total = rows_landed(lake, SERIES) + count(rows)

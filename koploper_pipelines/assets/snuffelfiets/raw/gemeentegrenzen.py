@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
-from koploper_pipelines.assets.snuffelfiets.raw.landing import Landing, Rows, api, as_text, content_of
+from koploper_pipelines.assets.snuffelfiets.raw.landing import Landing, Records, api, as_text, content_of
 from koploper_pipelines.gates.sources import SourceState, from_source
 from koploper_pipelines.gates.staging import Offered, SchemaMismatch
 from koploper_pipelines.gates.table import Delivery, Step, gated_table
@@ -35,7 +35,7 @@ class Boundaries:
     """The boundaries of one year, to be landed together."""
 
     name: str
-    rows: Rows
+    rows: Records
     landing: Landing
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered:
@@ -50,7 +50,7 @@ class Boundaries:
             FROM gemeenten
             """,
         )
-        return self.landing.offer(made, content, len(self.rows), day=None, name=self.name)
+        return self.landing.offer(con, made, content, len(self.rows), day=None, name=self.name)
 
     def accepted(self) -> None:
         """Nothing to do: the lake is where they are kept."""

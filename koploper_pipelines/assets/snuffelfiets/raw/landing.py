@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
-from koploper_pipelines.gates.staging import Offered, SchemaMismatch
+from koploper_pipelines.gates.staging import Offered, SchemaMismatch, relation
 from koploper_pipelines.relations import select
 from koploper_pipelines.resources.http import Api, Patience
 from koploper_pipelines.resources.inbox import FromFile, dropped_files, rows_landed
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from koploper_pipelines.gates.staging import Rows
     from koploper_pipelines.gates.step import Platform
     from koploper_pipelines.gates.table import Delivery
     from koploper_pipelines.resources.inbox import DroppedFile
 
-Rows = Sequence[Mapping[str, str | None]]
-"""Rows of a delivery as text by column; the keys of the first are the columns."""
+Records = Sequence[Mapping[str, str | None]]
+"""Records of a delivery as text by column; the keys of the first are the columns."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Landing:
 
     @property
     def rows(self) -> int:
-        """Rows that have landed."""
+        """Records that have landed."""
         return rows_landed(self.platform.lake, self.table)
 
     @property
@@ -58,17 +59,20 @@ class Landing:
 
     def offer(
         self,
-        made: duckdb.DuckDBPyRelation,
+        con: duckdb.DuckDBPyConnection,
+        made: Rows,
         content: str,
         received: int,
         *,
         day: str | None,
         name: str,
     ) -> Offered:
-        """Rows for the gate: `received` of them were in the delivery, counted apart; `day` partitions."""
+        """Records for the gate: `received` of them were in the delivery, counted apart; `day` partitions."""
         days = [WHOLE]
         if day is not None:
-            found = made.project(f"coalesce({day}::VARCHAR, '{UNKNOWN}')").distinct().fetchall()
+            found = (
+                relation(con, made).project(f"coalesce({day}::VARCHAR, '{UNKNOWN}')").distinct().fetchall()
+            )
             days = sorted(d for (d,) in found)
         return Offered(
             made,
@@ -88,8 +92,8 @@ class Hours:
     hour: Callable[[], str]
     """SQL for the start of a row's hour."""
 
-    def offered(self, con: duckdb.DuckDBPyConnection, rows: Rows, content: str, name: str) -> Offered:
-        """Rows as they land: as text, under the local day on which their hour begins."""
+    def offered(self, con: duckdb.DuckDBPyConnection, rows: Records, content: str, name: str) -> Offered:
+        """Records as they land: as text, under the local day on which their hour begins."""
         from koploper_pipelines.methods.snuffelfiets import reference
 
         moment = f"TIMESTAMPTZ '{self.landing.platform.clock.now().isoformat()}'"
@@ -106,7 +110,7 @@ class Hours:
             FROM (SELECT *, {self.hour()} AS uur_op FROM regels)
             """,
         )
-        return self.landing.offer(made, content, len(rows), day="meetdag", name=name)
+        return self.landing.offer(con, made, content, len(rows), day="meetdag", name=name)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class HoursFile(FromFile):
 
     file: DroppedFile
     hours: Hours
-    parse: Callable[[bytes, str], Rows]
+    parse: Callable[[bytes, str], Records]
     """From the contents and the file's name to rows; SchemaMismatch when it is in another layout."""
 
     def offered(self, con: duckdb.DuckDBPyConnection) -> Offered | None:
@@ -132,7 +136,7 @@ class HoursAnswer:
     """Hourly values of one period from an API, to be landed on their own."""
 
     name: str
-    rows: Rows
+    rows: Records
     hours: Hours
     is_refused: bool = field(default=False, init=False)
     """Whether the gate stayed closed: the periods after it then have to wait."""
@@ -153,7 +157,7 @@ class HoursAnswer:
 
 
 def files_of_hours(
-    landing: Landing, place: str, source: str, hour: Callable[[], str], parse: Callable[[bytes, str], Rows]
+    landing: Landing, place: str, source: str, hour: Callable[[], str], parse: Callable[[bytes, str], Records]
 ) -> Iterator[Delivery]:
     """The files of hourly values in a folder of the inbox, each a delivery; `source` is their `bron`."""
     for file in dropped_files(landing.platform.settings, place):
@@ -164,7 +168,7 @@ def answers_of_hours(
     hours: Hours,
     name: str,
     periods: Iterable[tuple[datetime, datetime]],
-    new: Callable[[datetime, datetime], Rows],
+    new: Callable[[datetime, datetime], Records],
 ) -> Iterator[Delivery]:
     """What an API has and the table has not, a delivery a period, until the gate refuses one.
 
@@ -189,14 +193,14 @@ def periods(
         start = end + between
 
 
-def as_text(rows: Rows) -> pa.Table:
-    """Rows as an Arrow table of text."""
+def as_text(rows: Records) -> pa.Table:
+    """Records as an Arrow table of text."""
     import pyarrow as pa
 
     return pa.table({c: pa.array([r[c] for r in rows], pa.string()) for c in rows[0]} if rows else {})
 
 
-def content_of(rows: Rows) -> str:
+def content_of(rows: Records) -> str:
     """SHA-256 of rows: the same answer again is the same delivery."""
     text = json.dumps([list(r.items()) for r in rows], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

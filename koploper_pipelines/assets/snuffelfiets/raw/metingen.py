@@ -5,15 +5,15 @@ Here belong the columns of the CKAN resource, what is done to a row on landing, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
-from koploper_pipelines.assets.snuffelfiets.raw.landing import Landing, Rows, api, as_text, content_of
+from koploper_pipelines.assets.snuffelfiets.raw.landing import Landing, Records, api, as_text, content_of
 from koploper_pipelines.gates.sources import SourceState, from_source
-from koploper_pipelines.gates.staging import Offered
+from koploper_pipelines.gates.staging import Offered, relation
 from koploper_pipelines.gates.table import Delivery, Step, gated_table
 from koploper_pipelines.relations import select
 from koploper_pipelines.resources.ckan import DataStore
@@ -22,12 +22,16 @@ from koploper_pipelines.resources.inbox import (
     FromFile,
     count_lines,
     dropped_files,
+    numbered,
     pseudonym,
     read_csv,
 )
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
+
+    from koploper_pipelines.gates.staging import Rows
 
 TABLE = "snuffelfiets/raw/metingen"
 SOURCE = "CKAN DataStore"
@@ -62,7 +66,7 @@ class CkanFile(FromFile):
             rows = read_csv(con, path, self.name, CKAN_COLUMNS, IGNORED)
             lines = count_lines(path) - 1
         made = _landed(con, self.landing, rows, content, "bestand")
-        return self.landing.offer(made, content, lines, day="opnamedatum", name=self.name)
+        return self.landing.offer(con, made, content, lines, day="opnamedatum", name=self.name)
 
 
 @dataclass
@@ -70,7 +74,7 @@ class CkanPage:
     """One page of the API, to be landed on its own."""
 
     name: str
-    rows: Rows
+    rows: Records
     landing: Landing
     is_refused: bool = field(default=False, init=False)
     """Whether the gate stayed closed: the pages after it then have to wait, or its rows would be lost."""
@@ -80,9 +84,8 @@ class CkanPage:
         content = content_of(self.rows)
         if content in self.landing.deliveries:
             return None
-        numbered = con.from_arrow(as_text(self.rows)).project("row_number() OVER () AS rij, *")
-        made = _landed(con, self.landing, numbered, content, "ckan")
-        return self.landing.offer(made, content, len(self.rows), day="opnamedatum", name=self.name)
+        made = _landed(con, self.landing, numbered(as_text(self.rows)), content, "ckan")
+        return self.landing.offer(con, made, content, len(self.rows), day="opnamedatum", name=self.name)
 
     def accepted(self) -> None:
         """Nothing to do: the rows in the lake are what the next page starts from."""
@@ -126,7 +129,7 @@ def _fetched(con: duckdb.DuckDBPyConnection, landing: Landing, store: DataStore)
             return
 
 
-def _pages(con: duckdb.DuckDBPyConnection, landing: Landing, store: DataStore) -> Iterator[Rows]:
+def _pages(con: duckdb.DuckDBPyConnection, landing: Landing, store: DataStore) -> Iterator[Records]:
     last, since, landed = _watermark(con, landing)
     if since is not None:
         yield from store.received_since(since, up_to=last, without=landed)
@@ -170,42 +173,64 @@ def _watermark(con: duckdb.DuckDBPyConnection, landing: Landing) -> tuple[int, s
     return last, since, frozenset(i for (i,) in landed)
 
 
-def _landed(
-    con: duckdb.DuckDBPyConnection, landing: Landing, rows: duckdb.DuckDBPyRelation, content: str, source: str
-) -> duckdb.DuckDBPyRelation:
+def _landed(con: duckdb.DuckDBPyConnection, landing: Landing, rows: Rows, content: str, source: str) -> Rows:
     """Rows of a delivery as they land: as text, without device numbers, under the day of their clock."""
-    moment = landing.platform.clock.now().isoformat()
-    rows.create_view("rijen", replace=True)
-    key = landing.platform.settings.subkey("apparaat")
-    _pseudonyms(con, rows, key).create_view("apparaten", replace=True)
+    import pyarrow as pa
+
+    now = landing.platform.clock.now()
+    whole = relation(con, rows)
+    devices = _pseudonyms(whole, landing.platform.settings.subkey("apparaat"))
+    same = {"bestand": content, "geland_op": now, "bron": source}
+    if isinstance(rows, pa.Table):
+        days = select(whole, "r", f"SELECT {_day_sql(now)} AS opnamedatum FROM r ORDER BY rij")
+        return _beside(rows, days.to_arrow_table(), devices, same)
+    con.from_arrow(devices).create_view("apparaten", replace=True)
     others = ", ".join(f'r."{c}"' for c in CKAN_COLUMNS if c != "entity_id")
-    # A day that cannot be: the clock was never set, or jumped. Such rows wait under no day.
+    constants = ", ".join(
+        f"'{v}'::{'TIMESTAMPTZ' if v is now else 'VARCHAR'} AS {n}" for n, v in same.items()
+    )
     return select(
-        con.table("rijen"),
-        "rijen",
+        whole,
+        "r",
         f"""
-        SELECT '{content}' AS bestand, r.rij, TIMESTAMPTZ '{moment}' AS geland_op, '{source}' AS bron,
-            CASE WHEN opname BETWEEN DATE '2018-01-01' AND ontvangst + INTERVAL 1 DAY
-                AND ontvangst <= TIMESTAMPTZ '{moment}'::TIMESTAMP + INTERVAL 1 DAY
-                THEN opname::DATE END AS opnamedatum,
+        SELECT {constants}, rij, {_day_sql(now)} AS opnamedatum,
             coalesce(a.apparaat, '{UNKNOWN_DEVICE}') AS apparaat, {others}
-        FROM (
-            SELECT *, TRY_CAST(recording_timestamp AS TIMESTAMP) AS opname,
-                TRY_CAST(receive_timestamp AS TIMESTAMP) AS ontvangst
-            FROM rijen
-        ) r LEFT JOIN apparaten a USING (entity_id)
+        FROM r LEFT JOIN apparaten a USING (entity_id)
         """,
     )
 
 
-def _pseudonyms(
-    con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, key: bytes
-) -> duckdb.DuckDBPyRelation:
+def _day_sql(now: datetime) -> str:
+    """The day of the device's clock; none for one that cannot be: it was never set, or jumped."""
+    recorded, received = (f"TRY_CAST({c}_timestamp AS TIMESTAMP)" for c in ("recording", "receive"))
+    return f"""
+        CASE WHEN {recorded} BETWEEN DATE '2018-01-01' AND {received} + INTERVAL 1 DAY
+            AND {received} <= TIMESTAMPTZ '{now.isoformat()}'::TIMESTAMP + INTERVAL 1 DAY
+            THEN {recorded}::DATE END"""
+
+
+def _beside(rows: pa.Table, days: pa.Table, devices: pa.Table, same: Mapping[str, object]) -> pa.Table:
+    """Rows with their days and pseudonyms in the place of device numbers; the texts are not touched."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    numbers, hashed = (devices[c].combine_chunks() for c in ("entity_id", "apparaat"))
+    place = compute.index_in(rows["entity_id"], value_set=numbers).combine_chunks()
+    names = pa.concat_arrays([hashed, pa.array([UNKNOWN_DEVICE])])
+    own = {
+        "apparaat": pa.DictionaryArray.from_arrays(place.fill_null(len(hashed)), names),
+        "opnamedatum": days["opnamedatum"],
+    }
+    first = pa.repeat(pa.scalar(0, pa.int8()), len(rows))
+    own |= {n: pa.DictionaryArray.from_arrays(first, pa.array([v])) for n, v in same.items()}
+    kept = rows.drop_columns(["entity_id"])
+    return pa.table({**dict(zip(kept.column_names, kept.columns, strict=True)), **own})
+
+
+def _pseudonyms(rows: duckdb.DuckDBPyRelation, key: bytes) -> pa.Table:
     """A keyed hash for each device number; without the installation's key nobody can make or reverse it."""
     import pyarrow as pa
 
     devices = [d for (d,) in rows.project("entity_id").distinct().fetchall() if d and d.strip()]
     hashed = [pseudonym(key, d.strip()) for d in devices]
-    return con.from_arrow(
-        pa.table({"entity_id": pa.array(devices, pa.string()), "apparaat": pa.array(hashed, pa.string())})
-    )
+    return pa.table({"entity_id": pa.array(devices, pa.string()), "apparaat": pa.array(hashed, pa.string())})

@@ -14,7 +14,7 @@ from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
 from koploper_pipelines.assets.snuffelfiets.raw.landing import (
     Hours,
     Landing,
-    Rows,
+    Records,
     answers_of_hours,
     api,
     files_of_hours,
@@ -73,7 +73,7 @@ def _hour() -> str:
     return reference_hour_sql("begindatumtijd", "einddatumtijd")
 
 
-def _parsed(body: bytes, name: str) -> Rows:
+def _parsed(body: bytes, name: str) -> Records:
     return read_year(table_text(body, name), name, STATIONS, COMPONENT)
 
 
@@ -86,7 +86,7 @@ def _fetched(
     start = _start(now, {key: hour for key, (hour, _) in known.items()}, sources)
     said = {key: value for key, (_, value) in known.items()}
 
-    def new(start: datetime, end: datetime) -> Rows:
+    def new(start: datetime, end: datetime) -> Records:
         values = client.between(list(STATIONS), start, end)
         return [_row(v) for v in values if said.get((v.station, v.moment), "") != (v.value or None)]
 

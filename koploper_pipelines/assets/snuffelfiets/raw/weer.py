@@ -13,7 +13,7 @@ from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
 from koploper_pipelines.assets.snuffelfiets.raw.landing import (
     Hours,
     Landing,
-    Rows,
+    Records,
     answers_of_hours,
     api,
     files_of_hours,
@@ -55,7 +55,7 @@ def _hour() -> str:
     return weather_hour_sql("yyyymmdd", "hh")
 
 
-def _parsed(body: bytes, name: str) -> Rows:
+def _parsed(body: bytes, name: str) -> Records:
     rows = read_hours(table_text(body, name), name)
     if not rows:
         raise SchemaMismatch(f"{name}: a header and 0 rows, expected a row an hour")
@@ -70,7 +70,7 @@ def _fetched(
     known, last = _known(con, landing)
     start = now - timedelta(days=sources.eerste_dagen) if last is None else min(last, now) - OVERLAP
 
-    def new(start: datetime, end: datetime) -> Rows:
+    def new(start: datetime, end: datetime) -> Records:
         given = client.between(STATIONS, start, end)
         return [r for r in given if known.get((r["stn"], r["yyyymmdd"], r["hh"])) != _values(r)]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from koploper_pipelines.assets.snuffelfiets.raw.landing import Landing
-from koploper_pipelines.gates.staging import Offered
+from koploper_pipelines.gates.staging import Offered, relation
 from koploper_pipelines.gates.table import Delivery, Step, gated_table
 from koploper_pipelines.relations import select
 from koploper_pipelines.resources.inbox import DroppedFile, FromFile, count_lines, dropped_files, read_csv
@@ -38,7 +38,7 @@ class RoadList(FromFile):
         with self.file.opened() as (path, content):
             if content in self.landing.deliveries:
                 return None
-            rows = read_csv(con, path, self.name, COLUMNS, ())
+            rows = relation(con, read_csv(con, path, self.name, COLUMNS))
             lines = count_lines(path) - 1
         made = select(
             rows,
@@ -50,7 +50,7 @@ class RoadList(FromFile):
             FROM regels
             """,
         )
-        return self.landing.offer(made, content, lines, day=None, name=self.name)
+        return self.landing.offer(con, made, content, lines, day=None, name=self.name)
 
 
 @gated_table(TABLE, lands=True, kinds=("csv", "delta"))
