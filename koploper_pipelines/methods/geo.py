@@ -10,7 +10,6 @@ EPSG:28992 for RD New.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
@@ -33,7 +32,9 @@ OUTSIDE_PROVINCE = "buiten provincie"
 MAX_DISTANCE_M = 15_000.0
 
 _HECTOMETRE_M = 100
-_CODE = re.compile(r"E(\d{4})N(\d{4})", re.ASCII)
+_CODE = "E0000N0000"
+"""What a CBS square code looks like: two letters with four digits each."""
+_LETTERS, _DIGITS, _DIGITS_EACH = [0, 5], [1, 2, 3, 4, 6, 7, 8, 9], 4
 
 
 def wgs84_to_rd(lengtegraad: npt.ArrayLike, breedtegraad: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -206,12 +207,16 @@ def municipality_within(x: npt.ArrayLike, y: npt.ArrayLike, boundaries: Mapping[
 def _corner(codes: Sequence[str] | pd.Series | Texts) -> tuple[Floats, Floats]:
     """South-west corners in metres of square codes."""
     place, distinct = pd.factorize(np.asarray(codes, dtype=object))
-    parts = [_CODE.fullmatch(str(code)) for code in distinct]
-    malformed = [code for code, found in zip(distinct, parts, strict=True) if found is None]
-    if malformed or (place < 0).any():
-        raise ValueError(f"not a CBS square code: {malformed[:3] or 'missing'}")
-    numbers = [found.groups() for found in parts if found is not None]
-    corners = np.array(numbers, dtype=np.float64).reshape(-1, 2)[place] * _HECTOMETRE_M
+    texts = np.array([str(code) for code in distinct], dtype=f"U{len(_CODE) + 1}")
+    letters = texts.view(np.uint32).reshape(len(texts), len(_CODE) + 1).astype(np.int64)
+    digits = letters[:, _DIGITS] - ord("0")
+    # One place more than a code has must be empty.
+    fits = (letters[:, _LETTERS] == [ord(letter) for letter in "EN"]).all(axis=1) & (letters[:, -1] == 0)
+    fits &= ((digits >= 0) & (digits <= 9)).all(axis=1)
+    if not fits.all() or (place < 0).any():
+        raise ValueError(f"not a CBS square code: {texts[~fits][:3].tolist() or 'missing'}")
+    powers = 10 ** np.arange(_DIGITS_EACH)[::-1]
+    corners = (digits.reshape(-1, 2, _DIGITS_EACH) @ powers * _HECTOMETRE_M).astype(np.float64)[place]
     return corners[:, 0], corners[:, 1]
 
 

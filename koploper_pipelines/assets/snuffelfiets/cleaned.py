@@ -36,7 +36,9 @@ def metingen(step: Step) -> Offered:
         pm25_cap_ug_m3=choice.pm25_maximum_ug_m3,
     )
     raw = step.read("snuffelfiets/raw/metingen")
-    cleaning.judge(step.con, raw, rules).create("judged")
+    codes = [f"CAST({c} AS {code_of(step.con, raw, c)}) AS {c}" for c in ("bestand", "apparaat")]
+    coded = raw.project(f"* REPLACE ({', '.join(codes)})")
+    cleaning.judge(step.con, coded, rules).create("judged")
     judged = step.con.table("judged")
     # Counted apart from the split in kept and rejected: the raw rows less those of days not in hand.
     days = ", ".join(f"'{p}'" for p in step.partitions)

@@ -26,7 +26,7 @@ from koploper_pipelines.assets.snuffelfiets.indicators.air import areas_ridden, 
 from koploper_pipelines.assets.snuffelfiets.indicators.passages import in_province, stations
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.relations import count, select
+from koploper_pipelines.relations import code_of, count, select
 
 if TYPE_CHECKING:
     import duckdb
@@ -321,13 +321,14 @@ def _world(
 
 
 def _clear(con: duckdb.DuckDBPyConnection) -> None:
-    """Drop the tables of a month: the next one makes its own, and they are large."""
+    """Drop the tables of a month, and its codes: the next one makes its own, and they are large."""
     names = con.sql(
         "SELECT table_name FROM duckdb_tables()"
         f" WHERE starts_with(table_name, '{OWN}') AND database_name IN (current_database(), 'temp')"
     )
     for (name,) in names.fetchall():
         con.sql(f"DROP TABLE {name}")
+    con.sql("DROP TYPE apparaat_code")
 
 
 def _measurements(step: Step, choice: SnuffelfietsSettings, month: str) -> None:
@@ -348,9 +349,11 @@ def _measurements(step: Step, choice: SnuffelfietsSettings, month: str) -> None:
         zero_pm_rule="laten",
         pm25_cap_ug_m3=WIDEST_CAP_UG_M3,
     )
+    device = code_of(step.con, step.read(RAW), "apparaat")
     # No more than rides and passages are made of, since each column is sorted along.
-    sent = """
-        SELECT apparaat, bron_id, opgenomen_op, breedtegraad, lengtegraad, nauwkeurigheid_m,
+    sent = f"""
+        SELECT CAST(apparaat AS {device}) AS apparaat, bron_id, opgenomen_op, breedtegraad, lengtegraad,
+            nauwkeurigheid_m,
             CASE WHEN is_onder_detectie THEN 0 ELSE pm25_ug_m3 END AS pm25_ug_m3,
             is_onder_detectie, luchtvochtigheid_pct, acc_max
         FROM m
@@ -586,7 +589,9 @@ def _calibrations(
     places = stations(reference)
     rules = calibration_rules(choice)
     near = calibration.Nearness(choice.ijking_straal_achtergrond_m, choice.ijking_straal_verkeer_m)
-    names = con.sql(f"SELECT apparaat FROM {SERIES} WHERE selectie = {BASE} ORDER BY apparaat_nr").df()
+    names = con.sql(
+        f"SELECT apparaat::VARCHAR AS apparaat FROM {SERIES} WHERE selectie = {BASE} ORDER BY apparaat_nr"
+    ).df()
     listed = roads.of_list(step.read(ROADS).df())
     rode = {} if len(listed) else {part: _cells_of_rides(con, part, areas) for part, _ in asked}
     found: dict[tuple[int, int], _Calibration] = {}

@@ -92,7 +92,8 @@ def ride_rows(
             coalesce(epoch_us(lead(vorige_op) OVER (PARTITION BY rit_nr ORDER BY opgenomen_op))
                 - epoch_us(opgenomen_op), 0) / 1e6 AS stilstand_s
         FROM __segmenten AS s JOIN __nummers AS n
-            ON hash(s.apparaat) = hash(n.apparaat) AND s.opgenomen_op BETWEEN n.start_op AND n.einde_op
+            ON hash(s.apparaat::VARCHAR) = hash(n.apparaat::VARCHAR)
+                AND s.opgenomen_op BETWEEN n.start_op AND n.einde_op
         WHERE is_rijdend OR opgenomen_op = start_op
     """).to_arrow_table()
     _require_ends(rows, numbered.num_rows)

@@ -40,11 +40,16 @@ def passages(step: Step) -> Offered:
     from koploper_pipelines.methods.snuffelfiets import passages as method
     from koploper_pipelines.methods.snuffelfiets import rides as ride_method
 
-    made = step.read(RIDES)
+    measurements, rode = step.read(MEASUREMENTS), step.read(RIDES)
+    devices = measurements.project("apparaat").union(rode.project("apparaat"))
+    device, ride = code_of(step.con, devices, "apparaat"), code_of(step.con, rode, "rit_id")
+    made = rode.project(
+        f"* REPLACE (CAST(apparaat AS {device}) AS apparaat, CAST(rit_id AS {ride}) AS rit_id)"
+    )
     # No more than is used, since each column is sorted along.
-    measured = step.read(MEASUREMENTS).project(
-        "apparaat, bron_id, opgenomen_op, breedtegraad, lengtegraad, nauwkeurigheid_m, pm25_ug_m3,"
-        " is_onder_detectie, luchtvochtigheid_pct, acc_max"
+    measured = measurements.project(
+        f"CAST(apparaat AS {device}) AS apparaat, bron_id, opgenomen_op, breedtegraad, lengtegraad,"
+        " nauwkeurigheid_m, pm25_ug_m3, is_onder_detectie, luchtvochtigheid_pct, acc_max"
     )
     segments = ride_method.segments(step.con, measured, ride_rules(step.settings(SnuffelfietsSettings)))
     method.ride_rows(step.con, segments, made, method.ZoneRules()).create("rijrijen")
