@@ -53,6 +53,7 @@ QUARANTINE_READ = PROMISES + "test_the_quarantine_that_is_read_belongs_to_the_ve
 QUARANTINE_TRUST = TRUST + "test_a_foreign_commit_in_the_quarantine_is_refused"
 MEND = "faults/test_kill.py::test_the_next_start_mends_a_kill"
 BROKEN, REAL = "integration/test_broken_input.py::", "integration/test_real_file.py::"
+STAGED, READ = "gates/test_staging.py::", "unit/test_inbox.py::"
 PASSAGES, CLEANING = "unit/test_passages.py::", "unit/test_cleaning.py::"
 
 REFUSED, MONTHS = "gates/test_release.py::", "gates/test_closed_months.py::"
@@ -306,6 +307,34 @@ MUTANTS = (
         "        self._check_stored_types()\n",
         "",
         CHANGES + "test_a_column_of_another_type_than_the_rows_that_stay_is_refused",
+    ),
+    Mutant(
+        "only_partitions_in_hand",
+        GATE,
+        "if not others:",
+        "if True:",
+        STAGED + "test_only_rows_of_the_partitions_in_hand_are_taken[in_hand1]",
+    ),
+    Mutant(
+        "numbers_are_cast",
+        STAGING,
+        'any(c.type == "number" for c in contract.columns)',
+        "False",
+        STAGED + "test_what_the_cast_would_change_is_not_staged_as_it_is",
+    ),
+    Mutant(
+        "half_a_character",
+        INBOX,
+        "or decoder.getstate()[0]",
+        "",
+        READ + "test_half_a_character_before_plain_text_is_no_utf8[2]",
+    ),
+    Mutant(
+        "lone_carriage_return",
+        INBOX,
+        "if returns != np.count_nonzero(read[ends[ends > 0] - 1] == RETURN):",
+        "if False:",
+        READ + "test_what_readers_could_differ_on_is_left_to_the_database",
     ),
     Mutant("mend_restores_what_is_named", GATE, "if named is not None:", "if False:", MEND + "[landing-2]"),
     Mutant(

@@ -110,7 +110,7 @@ def in_partitions(contract: Contract, partitions: Sequence[str]) -> str:
         return f"{partition_sql(name)} IN ({', '.join(map(literal, partitions)) or 'NULL'})"
     column = quoted(name)
     days = ", ".join(f"DATE {literal(p)}" for p in partitions if p != UNKNOWN)
-    inside = f"({column} IS NOT NULL AND {column} IN ({days or 'NULL'}))"
+    inside = f"({column} IS NOT NULL AND {column} IN ({days}))" if days else "FALSE"
     return f"({inside} OR {column} IS NULL)" if UNKNOWN in partitions else inside
 
 

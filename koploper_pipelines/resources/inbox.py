@@ -389,7 +389,7 @@ def _is_plain(file: Path) -> bool:
             last = int(bounds[-2]) + 1
             # All but those in the line that is not whole yet.
             returns = np.count_nonzero(read[:last] == RETURN)
-            if returns != np.count_nonzero(read[ends - 1] == RETURN):
+            if returns != np.count_nonzero(read[ends[ends > 0] - 1] == RETURN):
                 return False
             rest = text[last:]
     return True

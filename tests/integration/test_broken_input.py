@@ -300,6 +300,21 @@ def test_without_the_check_of_the_last_line_a_cut_value_would_land(
     assert rows["voltage"].tolist() == ["113"] * 5 + ["11"]
 
 
+def test_a_file_lands_the_same_whatever_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [*export(tmp_path, date(2024, 11, 11), 6), *export(tmp_path, date(2024, 11, 12), 5, first_id=100)]
+    rows = changed(changed(rows, "recording_timestamp", "2106-02-07T06:28:15", 2), "entity_id", " ", 4)
+    landed = []
+    for limit in (inbox.IN_MEMORY, 0):
+        monkeypatch.setattr(inbox, "IN_MEMORY", limit)
+        platform = toolbox.installation(tmp_path / str(limit), NOW)
+        toolbox.drop(platform.settings.home, "export.csv", as_csv(rows))
+        assert run_table(platform, platform.tables[raw.TABLE], run_id="landing").passed
+        landed.append(toolbox.lake_table(platform, raw.TABLE).sort_values("rij", ignore_index=True))
+    pd.testing.assert_frame_equal(*landed)
+    assert landed[0]["apparaat"].tolist().count(raw.UNKNOWN_DEVICE) == 1
+    assert landed[0]["opnamedatum"].isna().sum() == 1
+
+
 # -- A night with good and bad files ---------------------------------------------------------------------
 
 STRANGE: Mapping[str, tuple[dict[str, str], str]] = {
