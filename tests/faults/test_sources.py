@@ -24,7 +24,7 @@ from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSources
 from koploper_pipelines.assets.snuffelfiets.raw import metingen, referentie
 from koploper_pipelines.assets.snuffelfiets.raw.landing import Landing
 from koploper_pipelines.gates.sources import SourceState, from_source
-from koploper_pipelines.gates.staging import Offered, SchemaMismatch
+from koploper_pipelines.gates.staging import Offered, SchemaMismatch, relation
 from koploper_pipelines.resources.ckan import DataStore
 from koploper_pipelines.resources.clock import Clock
 from koploper_pipelines.resources.http import Api
@@ -109,7 +109,7 @@ class InMemory:
         return problem
 
     def _admit(self, offered: Offered) -> None:
-        table = cast("duckdb.DuckDBPyRelation", offered.rows).to_arrow_table()
+        table = relation(self.con, offered.rows).to_arrow_table()
         assert offered.controls["rijen_na_landing"] == self.rows + table.num_rows
         assert offered.file is not None and offered.file not in self.contents
         self.landed.append(table)
