@@ -140,7 +140,7 @@ def _run(*arguments: object) -> Told:
             while process.poll() is None:
                 peak = max(peak, _held(process))
                 # Seldom: looking costs 3 ms of a processor.
-            time.sleep(0.1)
+                time.sleep(0.1)
         finally:
             if process.poll() is None:
                 process.kill()

@@ -38,3 +38,11 @@ def code_of(con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, text:
     __rows = rows
     con.sql(f"CREATE TYPE {text}_code AS ENUM (SELECT DISTINCT {text} FROM __rows ORDER BY {text})")
     return f"{text}_code"
+
+
+def as_codes(
+    con: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, *texts: str
+) -> duckdb.DuckDBPyRelation:
+    """The rows with the texts of some columns as codes (`code_of`)."""
+    codes = (f"CAST({text} AS {code_of(con, rows, text)}) AS {text}" for text in texts)
+    return rows.project(f"* REPLACE ({', '.join(codes)})")

@@ -214,7 +214,7 @@ def _corner(codes: Sequence[str] | pd.Series | Texts) -> tuple[Floats, Floats]:
     fits = (letters[:, _LETTERS] == [ord(letter) for letter in "EN"]).all(axis=1) & (letters[:, -1] == 0)
     fits &= ((digits >= 0) & (digits <= 9)).all(axis=1)
     if not fits.all() or (place < 0).any():
-        raise ValueError(f"not a CBS square code: {texts[~fits][:3].tolist() or 'missing'}")
+        raise ValueError(f"not a CBS square code: {np.asarray(distinct)[~fits][:3].tolist() or 'missing'}")
     powers = 10 ** np.arange(_DIGITS_EACH)[::-1]
     corners = (digits.reshape(-1, 2, _DIGITS_EACH) @ powers * _HECTOMETRE_M).astype(np.float64)[place]
     return corners[:, 0], corners[:, 1]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from koploper_pipelines.assets.snuffelfiets import SnuffelfietsSettings
 from koploper_pipelines.gates.staging import Offered
 from koploper_pipelines.gates.table import Reads, Step, gated_table
-from koploper_pipelines.relations import code_of, count, value
+from koploper_pipelines.relations import as_codes, count, value
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,8 +36,7 @@ def metingen(step: Step) -> Offered:
         pm25_cap_ug_m3=choice.pm25_maximum_ug_m3,
     )
     raw = step.read("snuffelfiets/raw/metingen")
-    codes = [f"CAST({c} AS {code_of(step.con, raw, c)}) AS {c}" for c in ("bestand", "apparaat")]
-    coded = raw.project(f"* REPLACE ({', '.join(codes)})")
+    coded = as_codes(step.con, raw, "bestand", "apparaat")
     cleaning.judge(step.con, coded, rules).create("judged")
     judged = step.con.table("judged")
     # Counted apart from the split in kept and rejected: the raw rows less those of days not in hand.
@@ -70,8 +69,7 @@ def ritten(step: Step) -> Offered:
     from koploper_pipelines.methods.snuffelfiets import rides
 
     measurements = step.read("snuffelfiets/cleaned/metingen")
-    device = code_of(step.con, measurements, "apparaat")
-    coded = measurements.project(f"* REPLACE (CAST(apparaat AS {device}) AS apparaat)")
+    coded = as_codes(step.con, measurements, "apparaat")
     made = rides.rides(step.con, coded, ride_rules(step.settings(SnuffelfietsSettings)))
     return Offered(
         made.project("* REPLACE (apparaat::VARCHAR AS apparaat)"),

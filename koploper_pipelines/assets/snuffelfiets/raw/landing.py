@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from koploper_pipelines.resources.inbox import DroppedFile
 
 Records = Sequence[Mapping[str, str | None]]
-"""Records of a delivery as text by column; the keys of the first are the columns."""
+"""Rows of a delivery as text by column; the keys of the first are the columns."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Landing:
 
     @property
     def rows(self) -> int:
-        """Records that have landed."""
+        """Rows that have landed."""
         return rows_landed(self.platform.lake, self.table)
 
     @property
@@ -67,7 +67,7 @@ class Landing:
         day: str | None,
         name: str,
     ) -> Offered:
-        """Records for the gate: `received` of them were in the delivery, counted apart; `day` partitions."""
+        """Rows for the gate: `received` of them were in the delivery, counted apart; `day` partitions."""
         days = [WHOLE]
         if day is not None:
             found = (
@@ -93,7 +93,7 @@ class Hours:
     """SQL for the start of a row's hour."""
 
     def offered(self, con: duckdb.DuckDBPyConnection, rows: Records, content: str, name: str) -> Offered:
-        """Records as they land: as text, under the local day on which their hour begins."""
+        """Rows as they land: as text, under the local day on which their hour begins."""
         from koploper_pipelines.methods.snuffelfiets import reference
 
         moment = f"TIMESTAMPTZ '{self.landing.platform.clock.now().isoformat()}'"
@@ -194,7 +194,7 @@ def periods(
 
 
 def as_text(rows: Records) -> pa.Table:
-    """Records as an Arrow table of text."""
+    """Rows as an Arrow table of text."""
     import pyarrow as pa
 
     return pa.table({c: pa.array([r[c] for r in rows], pa.string()) for c in rows[0]} if rows else {})

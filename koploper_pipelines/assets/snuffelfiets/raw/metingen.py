@@ -180,20 +180,18 @@ def _landed(con: duckdb.DuckDBPyConnection, landing: Landing, rows: Rows, conten
     now = landing.platform.clock.now()
     whole = relation(con, rows)
     devices = _pseudonyms(whole, landing.platform.settings.subkey("apparaat"))
-    same = {"bestand": content, "geland_op": now, "bron": source}
     if isinstance(rows, pa.Table):
         days = select(whole, "r", f"SELECT {_day_sql(now)} AS opnamedatum FROM r ORDER BY rij")
+        same = {"bestand": content, "geland_op": now, "bron": source}
         return _beside(rows, days.to_arrow_table(), devices, same)
     con.from_arrow(devices).create_view("apparaten", replace=True)
     others = ", ".join(f'r."{c}"' for c in CKAN_COLUMNS if c != "entity_id")
-    constants = ", ".join(
-        f"'{v}'::{'TIMESTAMPTZ' if v is now else 'VARCHAR'} AS {n}" for n, v in same.items()
-    )
     return select(
         whole,
         "r",
         f"""
-        SELECT {constants}, rij, {_day_sql(now)} AS opnamedatum,
+        SELECT '{content}' AS bestand, TIMESTAMPTZ '{now.isoformat()}' AS geland_op, '{source}' AS bron,
+            rij, {_day_sql(now)} AS opnamedatum,
             coalesce(a.apparaat, '{UNKNOWN_DEVICE}') AS apparaat, {others}
         FROM r LEFT JOIN apparaten a USING (entity_id)
         """,
